@@ -1,0 +1,1 @@
+"""How a workspace is opened: one hub per project, in the project's own namespace."""

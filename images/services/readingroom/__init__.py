@@ -1,0 +1,1 @@
+"""Reading Room: a trusted research environment for medical imaging."""

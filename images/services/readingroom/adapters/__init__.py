@@ -1,0 +1,1 @@
+"""One file per outside system; no other file imports its library."""

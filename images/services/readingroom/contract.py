@@ -1,0 +1,150 @@
+"""Names that infrastructure, hub and services must agree on, and nothing else.
+
+Standard library only, imports nothing of ours, holds no rule. `contract.md` of the design is what the outside relies on;
+this file is what our own parts rely on. A name that stands here is written nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+# --- namespaces -------------------------------------------------------------------------------------------------------
+SYSTEM: Final = "rr-system"
+QUARANTINE: Final = "rr-quarantine"
+PROJECT_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
+HANDLE: Final = re.compile(r"r[a-z0-9]{7}")
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+RESERVED_PROJECTS: Final = frozenset({"holdout"})
+
+
+def hub_namespace(project: str) -> str:
+    """The namespace of a project's hub, proxy, edge and gate."""
+    return f"p-{project}-hub"
+
+
+def workspace_namespace(project: str) -> str:
+    """The namespace that holds a project's workspaces and nothing else."""
+    return f"p-{project}-ws"
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+LABEL_PROJECT: Final = "readingroom/project"
+LABEL_ROLE: Final = "readingroom/role"
+LABEL_SEAL: Final = "readingroom/seal"
+LABEL_TIER: Final = "readingroom/tier"
+LABEL_HANDLE: Final = "readingroom/handle"
+LABEL_GRANT: Final = "readingroom/grant"
+SEAL_OPEN: Final = "open"
+SEAL_CLOSED: Final = "closed"
+
+# --- mounts of a workspace --------------------------------------------------------------------------------------------
+MOUNT_DATA: Final = "/data"
+MOUNT_HOME: Final = "/home/researcher"
+MOUNT_OUTBOX: Final = "/outbox"
+MANIFEST: Final = "MANIFEST.json"
+WORKSPACE_UID: Final = 1000  # the researcher, in the workspace
+SERVICE_UID: Final = 10001  # every process of ours in a pod; group alike
+
+# --- service accounts -------------------------------------------------------------------------------------------------
+ACCOUNT_HUB: Final = "hub"
+ACCOUNT_EDGE: Final = "edge"
+ACCOUNT_WORKSPACE: Final = "workspace"
+ACCOUNT_PORTAL: Final = "portal"
+ACCOUNT_DATABASE: Final = "database"
+ACCOUNT_VAULT: Final = "vault"
+ACCOUNT_CONFIGURE_VAULT: Final = "configure-vault"
+ACCOUNT_RECONCILER: Final = "reconciler"
+ACCOUNT_DNS: Final = "dns"
+
+
+def deid_account(project: str) -> str:
+    """The account in `rr-quarantine` under which one project's de-identification runs."""
+    return f"deid-{project}"
+
+
+# --- services and ports -----------------------------------------------------------------------------------------------
+PORT_VAULT: Final = 8200  # https, service `vault` in rr-system
+PORT_DATABASE: Final = 5432  # TLS, service `database` in rr-system
+PORT_PORTAL: Final = 8443  # https, service `portal` in rr-system
+PORT_EDGE: Final = 8443  # https, service `edge` in p-<id>-hub
+PORT_HUB_API: Final = 8081  # http, service `hub` in p-<id>-hub: proxy and gate only
+PORT_PROXY: Final = 8000  # http, service `proxy` in p-<id>-hub: edge only
+PORT_PROXY_API: Final = 8001  # http, service `proxy`: hub only
+PORT_GATE: Final = 8082  # http, service `gate` in p-<id>-hub: the only address a workspace reaches
+PORT_NOTEBOOK: Final = 8888  # http, in the workspace pod: proxy only
+PORT_DNS: Final = 53
+SERVICE_VAULT: Final = "vault"
+SERVICE_DATABASE: Final = "database"
+SERVICE_PORTAL: Final = "portal"
+SERVICE_EDGE: Final = "edge"
+SERVICE_HUB: Final = "hub"
+SERVICE_PROXY: Final = "proxy"
+SERVICE_GATE: Final = "gate"
+
+# --- Vault ------------------------------------------------------------------------------------------------------------
+VAULT_AUTH: Final = "rr-cluster"  # jwt login with the cluster's service-account keys
+VAULT_AUDIENCE: Final = "rr-vault"
+VAULT_KV: Final = "rr-kv"
+VAULT_PSEUDONYM: Final = "rr-pseudonym"
+VAULT_SIGN: Final = "rr-sign"
+VAULT_PKI_ROOT: Final = "rr-pki-root"
+VAULT_PKI: Final = "rr-pki"
+VAULT_TOKEN_PATH: Final = "/var/run/secrets/readingroom/vault-token"  # noqa: S105 (a path, not a token)
+VAULT_CA_PATH: Final = "/etc/readingroom/vault-ca/ca.crt"  # ConfigMap `vault-ca`, in every namespace that asks Vault
+PURPOSES: Final = ("patient", "uid", "date", "code", "centre")  # of key material: rr/deid/v1/<purpose>
+
+# --- images -----------------------------------------------------------------------------------------------------------
+IMAGE_REPOSITORY: Final = "rr.local"
+IMAGES: Final = ("pause", "dns", "vault", "database", "services", "hub", "proxy", "edge", "workspace-cpu")
+
+
+def image_reference(name: str, digest: str) -> str:
+    """`rr.local/<name>@sha256:…`, the only form in which anything of ours names an image."""
+    if not DIGEST.fullmatch(digest):
+        raise ValueError(f"not a digest: {digest!r}")
+    return f"{IMAGE_REPOSITORY}/{name}@{digest}"
+
+
+def cut_repository(project: str) -> str:
+    """Image repository of a project's cuts."""
+    return f"cut-{project}"
+
+
+# --- where a browser goes ---------------------------------------------------------------------------------------------
+FRONT_DOOR_PORT: Final = 8443  # on 127.0.0.1 of the node
+PORTAL_HOST: Final = "portal.readingroom.localhost"
+WORKSPACE_DOMAIN: Final = "workspace.localhost"  # another registrable domain than the portal's
+
+
+def project_host(project: str) -> str:
+    """Host name of a project's hub and workspaces."""
+    return f"{project}.{WORKSPACE_DOMAIN}"
+
+
+# --- the embedded node ------------------------------------------------------------------------------------------------
+NODE_NAME: Final = "reading-room"
+NODE_ADDRESS: Final = "172.30.0.1"
+POD_RANGE: Final = "10.244.0.0/24"
+SERVICE_RANGE: Final = "10.96.0.0/16"
+API_SERVICE_ADDRESS: Final = "10.96.0.1"
+DNS_SERVICE_ADDRESS: Final = "10.96.0.10"
+CLUSTER_DOMAIN: Final = "cluster.local"
+SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+GROUP_DEPLOYER: Final = "readingroom:deployer"
+
+
+def object_name(*parts: str, limit: int = 63) -> str:
+    """One DNS label from its parts: joined by '-', cut with a hash when too long, so that two never collide.
+
+    Raises `ValueError` if a part holds anything but lower-case letters, digits and '-'.
+    """
+    for part in parts:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", part):
+            raise ValueError(f"not part of a Kubernetes name: {part!r}")
+    name = "-".join(parts)
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: limit - 11].rstrip('-')}-{digest}"

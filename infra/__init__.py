@@ -1,0 +1,1 @@
+"""Where it runs: the node, the cluster objects, the engine that keeps them."""
