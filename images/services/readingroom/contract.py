@@ -59,6 +59,11 @@ ACCOUNT_RECONCILER: Final = "reconciler"
 ACCOUNT_DNS: Final = "dns"
 
 
+def cut_account(project: str) -> str:
+    """The account in `rr-quarantine` under which one project's subset is cut."""
+    return f"cut-{project}"
+
+
 def deid_account(project: str) -> str:
     """The account in `rr-quarantine` under which one project's de-identification runs."""
     return f"deid-{project}"
@@ -130,6 +135,8 @@ POD_RANGE: Final = "10.244.0.0/24"
 SERVICE_RANGE: Final = "10.96.0.0/16"
 API_SERVICE_ADDRESS: Final = "10.96.0.1"
 DNS_SERVICE_ADDRESS: Final = "10.96.0.10"
+VAULT_SERVICE_ADDRESS: Final = "10.96.0.20"  # fixed: the keeper on the host asks it before any DNS answers
+PORTAL_SERVICE_ADDRESS: Final = "10.96.0.21"
 CLUSTER_DOMAIN: Final = "cluster.local"
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 GROUP_DEPLOYER: Final = "readingroom:deployer"
