@@ -39,7 +39,8 @@ class Figures:
                 self.returns.append(node.returns is not None)
             self.asserts += isinstance(node, ast.Assert)
             self.broad += isinstance(node, ast.ExceptHandler) and (
-                node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+                node.type is None
+                or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
             )
 
 
@@ -69,7 +70,9 @@ def main() -> None:
     for path in tracked("tests"):
         tests.read(path)
     lines, test_lines = sum(source.modules.values()), sum(tests.modules.values())
-    mocks = sum(len(re.findall(r"Mock\(|mocker\.|@patch|monkeypatch\.setattr", path.read_text())) for path in tracked("tests"))
+    mocks = sum(
+        len(re.findall(r"Mock\(|mocker\.|@patch|monkeypatch\.setattr", path.read_text())) for path in tracked("tests")
+    )
     contracts = (ROOT / "pyproject.toml").read_text().count("[[tool.importlinter.contracts]]")
     rows = [
         ("source lines / test lines", f"{lines} / {test_lines}", ""),

@@ -37,7 +37,20 @@ def test_an_image_is_named_by_digest_or_not_at_all(digest: str) -> None:
         contract.image_reference("hub", digest)
 
 
-@pytest.mark.parametrize(("project", "good"), [("demo", True), ("covid-ct", True), ("a", False), ("ab", False), ("abc", True),
-                                               ("-ab", False), ("ab-", False), ("Ab1", False), ("a" * 21, False), ("1ab", False)])
+@pytest.mark.parametrize(
+    ("project", "good"),
+    [
+        ("demo", True),
+        ("covid-ct", True),
+        ("a", False),
+        ("ab", False),
+        ("abc", True),
+        ("-ab", False),
+        ("ab-", False),
+        ("Ab1", False),
+        ("a" * 21, False),
+        ("1ab", False),
+    ],
+)
 def test_project_ids_follow_the_contract(project: str, good: bool) -> None:
     assert bool(contract.PROJECT_ID.fullmatch(project)) is good
