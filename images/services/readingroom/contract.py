@@ -155,3 +155,25 @@ def object_name(*parts: str, limit: int = 63) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:10]
     return f"{name[: limit - 11].rstrip('-')}-{digest}"
+
+
+# --- signing in -------------------------------------------------------------------------------------------------------
+OIDC_ISSUER: Final = f"https://{PORTAL_HOST}:{FRONT_DOOR_PORT}"
+OIDC_AUTHORIZE: Final = "/identity/o/authorize"  # under the issuer: the browser goes there
+OIDC_TOKEN: Final = "/identity/o/api/token"  # noqa: S105 (a path); this and the next two under PORTAL_INSIDE: hubs go there
+OIDC_USERINFO: Final = "/identity/o/api/userinfo"
+OIDC_KEYS: Final = "/.well-known/jwks.json"
+OIDC_SCOPES: Final = ("openid", "handle")
+PORTAL_INSIDE: Final = f"https://{SERVICE_PORTAL}.{SYSTEM}.svc:{PORT_PORTAL}"
+DATABASE_HOST: Final = f"{SERVICE_DATABASE}.{SYSTEM}.svc"
+DATABASE_NAME: Final = "portal"  # database and role; a client certificate with this common name opens it
+
+
+def hub_client(project: str) -> str:
+    """The OIDC client of a project's hub."""
+    return f"hub-{project}"
+
+
+def hub_callback(project: str) -> str:
+    """Where the portal sends a signed-in browser back to."""
+    return f"https://{project_host(project)}:{FRONT_DOOR_PORT}/hub/oauth_callback"
