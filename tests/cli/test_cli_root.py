@@ -27,9 +27,7 @@ def test_every_noun_has_help(noun: str) -> None:
     assert "Usage: readingroom" in result.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [["bogus"], ["--bogus"], ["node", "bogus"], ["platform", "bogus"], ["deid"], ["ingest"]]
-)
+@pytest.mark.parametrize("arguments", [["bogus"], ["--bogus"], *([noun, "bogus"] for noun in NOUNS)])
 def test_wrong_usage_is_status_2_without_a_traceback(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.returncode == 2

@@ -26,7 +26,8 @@ class Nouns(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for entry in entry_points(group=GROUP, name=cmd_name):
             command = entry.load()
-            assert isinstance(command, click.Command)  # noqa: S101 (an entry point of our own pyproject)
+            if not isinstance(command, click.Command):
+                raise click.UsageError(f"{cmd_name} is no command")
             return command
         return None
 
