@@ -16,7 +16,9 @@ from typing import Any
 
 import urllib3
 import yaml
-from kubernetes import client, config, watch
+from kubernetes import client
+from kubernetes import config as untyped_config
+from kubernetes import watch as untyped_watch
 
 from readingroom.adapters.grant_file import parse
 from readingroom.application.ports_workspace import Known, WorkspacePod
@@ -38,6 +40,8 @@ from readingroom.domain.workspace import WorkspaceState
 SECONDS = 10  # for one answer of the API server
 GRACE_SECONDS = 1  # never 0: that removes the record before the process is dead
 GRANT_KEY, SCHEMA_KEY = "grant.json", "grant.schema.json"
+config: Any = untyped_config
+watch: Any = untyped_watch
 _GRANT_NAME = re.compile(r"grant-(?P<project>[a-z0-9-]+)-v(?P<version>[1-9][0-9]*)")
 
 
@@ -131,8 +135,7 @@ class KubernetesWorkspaces:
     def watch(self, project: ProjectId, noticed: Callable[[], None], seconds: int) -> None:
         """Call `noticed` for each change of the project's pods, until `seconds` have passed or the watch breaks."""
         with _translated(f"workspaces of {project}"):
-            watcher: Any = watch
-            stream = watcher.Watch().stream(
+            stream = watch.Watch().stream(
                 self._api.list_namespaced_pod,
                 workspace_namespace(project),
                 timeout_seconds=seconds,
