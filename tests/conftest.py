@@ -1,7 +1,7 @@
 """Rules for every test: nothing is skipped in silence.
 
-A test that cannot run on this machine is marked `not_here("reason")`; it is then named, with the reason, in the closing lines.
-Any other skip fails the run.
+A test that cannot run on this machine is marked `not_here("reason")`; it is then named, with the reason, in the closing
+lines. Any other skip fails the run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""`make measure`: figures that make us look again. They never fail a build; a figure that improves while the code reads worse is a
-false gain."""
+"""`make measure`: figures that make us look again.
+
+They never fail a build; a figure that improves while the code reads worse is a false gain.
+"""
 
 from __future__ import annotations
 

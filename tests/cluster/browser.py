@@ -1,5 +1,7 @@
-"""A real browser: Debian's Chromium, driven by Playwright. It trusts the platform's own root and nothing is switched off for it:
-a wrong certificate fails the journey."""
+"""A real browser: Debian's Chromium, driven by Playwright.
+
+It trusts the platform's own root and nothing is switched off for it: a wrong certificate fails the journey.
+"""
 
 from __future__ import annotations
 
