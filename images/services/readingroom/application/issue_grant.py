@@ -1,0 +1,116 @@
+"""Write the next version of a grant, as a document: a new right from a decision, or the end of one.
+
+The caller writes the file; nothing here touches an old version. What the site's terms say is copied, so that a later
+change of the terms changes no grant that exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from readingroom.domain.errors import Refused
+from readingroom.domain.grant_document import SCHEMA
+from readingroom.domain.ids import Handle, ProjectId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What the decision says; everything else comes from the site's terms."""
+
+    project: ProjectId
+    title: str
+    request: str
+    until: datetime
+    members: Mapping[Handle, datetime]
+    cut_id: str
+    cut_image: str
+    manifest_sha256: str
+    images: Mapping[str, str]  # environment → reference by digest
+
+
+def grant_document(decided: Decided, terms: Mapping[str, Any], version: int, now: datetime) -> dict[str, Any]:
+    """The document of version `version`, in force from `now`.
+
+    Raises `Refused` when it would be over before it begins, for the grant or for a member.
+    """
+    late = [handle for handle, until in decided.members.items() if until <= now]
+    if decided.until <= now or late:
+        raise Refused(
+            what="grant",
+            which=f"{decided.project} v{version}" + (f", member {late[0]}" if late else ""),
+            why="its end lies in the past",
+            next_step="give a later end",
+        )
+    unlabelled = sorted(set(decided.images) - set(terms["labels"]))
+    if unlabelled:
+        raise Refused(
+            what="grant",
+            which=f"environment {unlabelled[0]}",
+            why="the site's terms name no such environment",
+            next_step="choose one of " + ", ".join(sorted(terms["labels"])),
+        )
+    members = [{"handle": handle, "until": written(until)} for handle, until in sorted(decided.members.items())]
+    return {
+        "schema": SCHEMA,
+        "project": decided.project,
+        "version": version,
+        "title": decided.title,
+        "tier": terms["tier"],
+        "decision": {"request": decided.request, "record_sha256": _record(decided)},
+        "from": written(now),
+        "until": written(decided.until),
+        "members": members,
+        "data": {
+            "cut": decided.cut_id,
+            "image": decided.cut_image,
+            "claim": None,
+            "manifest_sha256": decided.manifest_sha256,
+        },
+        "images": {
+            name: {"ref": reference, "label": terms["labels"][name]}
+            for name, reference in sorted(decided.images.items())
+        },
+        **{key: terms[key] for key in ("sizes", "limits", "defaults", "home_gib", "outbox_gib", "placement")},
+    }
+
+
+def revoked(document: Mapping[str, Any], handles: frozenset[Handle]) -> dict[str, Any]:
+    """The next version without these members; without any when `handles` is empty. Everything else stays as it was.
+
+    Raises `Refused` when a handle is no member, or when nobody is left to revoke.
+    """
+    present = {member["handle"] for member in document["members"]}
+    absent = sorted(handles - present)
+    if absent or not present:
+        raise Refused(
+            what="revocation",
+            which=f"{document['project']} v{document['version']}" + (f", {absent[0]}" if absent else ""),
+            why="that handle is no member" if absent else "the grant has no members any more",
+            next_step="see `readingroom project show`",
+        )
+    ending = handles or present
+    members = [member for member in document["members"] if member["handle"] not in ending]
+    return {**document, "version": document["version"] + 1, "members": members}
+
+
+def written(time: datetime) -> str:
+    """A time as a grant writes it: whole seconds, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _record(decided: Decided) -> str:
+    # There is no committee yet: the record is the decision's own content, so that a change of it changes the hash.
+    content = {
+        "project": decided.project,
+        "title": decided.title,
+        "request": decided.request,
+        "until": written(decided.until),
+        "members": sorted(decided.members),
+        "manifest_sha256": decided.manifest_sha256,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
