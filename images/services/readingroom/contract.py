@@ -1,7 +1,7 @@
 """Names that infrastructure, hub and services must agree on, and nothing else.
 
-Standard library only, imports nothing of ours, holds no rule. `contract.md` of the design is what the outside relies on;
-this file is what our own parts rely on. A name that stands here is written nowhere else.
+Standard library only, imports nothing of ours, holds no rule. The contract is what the outside relies on; this file is what
+our own parts rely on. A name that stands here is written nowhere else.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ VAULT_AUDIENCE: Final = "rr-vault"
 VAULT_KV: Final = "rr-kv"
 VAULT_PSEUDONYM: Final = "rr-pseudonym"
 VAULT_SIGN: Final = "rr-sign"
+VAULT_ENVELOPE: Final = "rr-envelope"
 VAULT_PKI_ROOT: Final = "rr-pki-root"
 VAULT_PKI: Final = "rr-pki"
 VAULT_TOKEN_PATH: Final = "/var/run/secrets/readingroom/vault-token"  # noqa: S105 (a path, not a token)
