@@ -1,7 +1,7 @@
 """Names that infrastructure, hub and services must agree on, and nothing else.
 
-Standard library only, imports nothing of ours, holds no rule. The contract is what the outside relies on; this file is what
-our own parts rely on. A name that stands here is written nowhere else.
+Standard library only, imports nothing of ours, holds no rule. The contract is what the outside relies on; this file is
+what our own parts rely on. A name that stands here is written nowhere else.
 """
 
 from __future__ import annotations
