@@ -155,8 +155,8 @@ def _intact(place: Path) -> bool:
     sums = place / "SHA256SUMS"
     if not sums.is_file():
         return False
-    expected = dict(reversed(line.split("  ", 1)) for line in sums.read_text().splitlines())
-    return all((place / name).is_file() and _sha256(place / name) == value for name, value in expected.items())
+    expected = [line.split("  ", 1) for line in sums.read_text().splitlines()]
+    return all((place / name).is_file() and _sha256(place / name) == value for value, name in expected)
 
 
 def _sha256(file: Path) -> str:
@@ -198,7 +198,7 @@ def _build(family: Family, place: Path) -> None:
 
 
 def _compile(family: Family, package: str, out: Path, started: float) -> None:
-    command = [_go(), "build", "-trimpath", "-tags", family.tags, "-ldflags", family.ldflags, "-o", out, package]
+    command = [_go(), "build", "-trimpath", "-tags", family.tags, "-ldflags", family.ldflags, "-o", str(out), package]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=MODULES / family.name, env=_environment(), stdout=log, stderr=log)
         try:
