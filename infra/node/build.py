@@ -198,7 +198,18 @@ def _build(family: Family, place: Path) -> None:
 
 
 def _compile(family: Family, package: str, out: Path, started: float) -> None:
-    command = [str(_go()), "build", "-trimpath", "-tags", family.tags, "-ldflags", family.ldflags, "-o", str(out), package]
+    command = [
+        str(_go()),
+        "build",
+        "-trimpath",
+        "-tags",
+        family.tags,
+        "-ldflags",
+        family.ldflags,
+        "-o",
+        str(out),
+        package,
+    ]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=MODULES / family.name, env=_environment(), stdout=log, stderr=log)
         try:
