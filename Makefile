@@ -51,10 +51,12 @@ fix: setup  ## format, and write what is generated
 	@ruff format --quiet .
 
 test-fast: setup  ## everything that needs no cluster
-	@pytest -q -m "not cluster"
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
 
 test-cluster: setup  ## the live node, last
-	@if compgen -G "tests/cluster/test_*.py" >/dev/null; then pytest -q -m cluster -p no:randomly tests/cluster; fi
+	@readingroom node build >/dev/null
+	@python -m images.build >/dev/null
+	@pytest -q -m cluster -p no:randomly tests/cluster
 
 test: check test-fast test-cluster  ## everything CI runs
 

@@ -52,6 +52,9 @@ class PortalAuthenticator(GenericOAuthenticator):  # type: ignore[misc]  # the l
 
         Called before each spawn, and for any request when the last answer is older than 60 s.
         """
+        if handler is not None:
+            # JupyterHub 6.1 reads this mark when a refresh is refused, and has only set it for tokens.
+            vars(handler).setdefault("_token_authenticated", False)
         fresh = await super().refresh_user(user, handler, **arguments)
         if not isinstance(fresh, dict):  # True would mean that nobody was asked, which is no answer here
             return False

@@ -11,8 +11,8 @@ from typing import Any
 import hub_config
 from hub_config import settings as hub_settings
 from hub_config.authenticator import PortalAuthenticator
-from hub_config.spawner import WorkspaceSpawner, options_from_form, options_from_query
-from hub_config.start_page import choices, start_page
+from hub_config.spawner import WorkspaceSpawner, options_form, options_from_form
+from hub_config.start_page import start_page
 from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.grant_file import MountedGrant
 from readingroom.application.open_workspace import check_may_enter, open_workspace
@@ -44,7 +44,8 @@ c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.allow_named_servers = False
 c.JupyterHub.authenticate_prometheus = True
 c.JupyterHub.template_paths = [str(here / "templates")]
-c.JupyterHub.template_vars = {"start_page": lambda person: start_page(grants.read(), person, clock.now())}
+# The hub calls what stands here with the user it renders for, and hands the result to the template: a page for a person.
+c.JupyterHub.template_vars = {"start_page": lambda _user: lambda person: start_page(grants.read(), person, clock.now())}
 c.JupyterHub.default_url = "/hub/spawn"
 c.JupyterHub.load_roles = [  # no token page, no sharing, nobody else's server, no report of one's own activity
     {"name": "user", "scopes": ["read:users!user", "servers!user", "access:servers!user"]},
@@ -56,7 +57,7 @@ c.JupyterHub.proxy_class = "configurable-http-proxy"
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
 c.ConfigurableHTTPProxy.auth_token = settings.secret("proxy_token")
-c.JupyterHub.proxy_check_interval = 10  # a restarted proxy has no routes until then
+c.JupyterHub.last_activity_interval = 10  # routes are compared as often: a restarted proxy has none until then
 
 c.CryptKeeper.keys = [bytes.fromhex(settings.secret("auth_state_key"))]
 c.JupyterHub.authenticator_class = PortalAuthenticator
@@ -90,11 +91,12 @@ c.WorkspaceSpawner.component_label = "workspace"
 c.WorkspaceSpawner.port = PORT_NOTEBOOK
 c.WorkspaceSpawner.ip = "0.0.0.0"  # noqa: S104 (inside its own pod, where only the proxy may connect)
 c.WorkspaceSpawner.default_url = "/lab/tree/00-start-here.ipynb"
-c.WorkspaceSpawner.options_form = lambda _spawner: choices(grants.read())
+c.WorkspaceSpawner.may_enter = lambda person: check_may_enter(grants, clock, person)
+c.WorkspaceSpawner.options_form = options_form
 c.WorkspaceSpawner.options_from_form = options_from_form
-c.WorkspaceSpawner.options_from_query = options_from_query
 c.WorkspaceSpawner.storage_pvc_ensure = False  # claims are made with the membership, never by the hub
 c.WorkspaceSpawner.events_enabled = False
+c.WorkspaceSpawner.poll_interval = 5  # at the own copy of the pods: one that ended is not taken for running
 c.WorkspaceSpawner.start_timeout = 120
 c.WorkspaceSpawner.http_timeout = 30
 c.WorkspaceSpawner.consecutive_failure_limit = 0  # nobody may end the hub by failing

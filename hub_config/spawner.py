@@ -1,8 +1,8 @@
 """Asks `open_workspace` and obeys: one class over KubeSpawner 7.1. `workspaces.md` section 5.
 
-Overridden: `load_user_options` (parse and decide), `get_pod_manifest` (the pod of `pod.py`), `get_state` and
-`load_state` (recompute, never remember), `start` (every refusal has a code), `stop` (never grace 0), `progress` (text
-from the pod's status). Nothing a person typed reaches a template of the stock class.
+Overridden: `load_user_options` (parse and decide), `options_from_query` (never), `get_pod_manifest` (the pod of
+`pod.py`), `get_state` and `load_state` (recompute, never remember), `start` (every refusal has a code), `stop` (never
+grace 0), `progress` (text from the pod's status). Nothing a person typed reaches a template of the stock class.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from traitlets import Callable, Instance
 from hub_config import pod, progress
 from hub_config.authenticator import sentence
 from hub_config.settings import HubSettings
+from hub_config.start_page import choices
 from readingroom.contract import LABEL_HANDLE
 from readingroom.domain.grant import Code, NotOpened, Running
 from readingroom.domain.workspace import KEYS, WorkspaceSpec, pod_name
@@ -31,12 +32,23 @@ PLACE_SECONDS = 20  # without a place on a node: refused, not left waiting
 GRACE_SECONDS = 1
 LOOK_SECONDS = 0.1  # at the watch's own copy of the pods, in memory
 GPU = "nvidia.com/"
+TOLD = {  # a part of the API server's reason, to what the person reads; anything else is W11
+    "exceeded quota": (
+        Code.NO_ROOM,
+        "W07: the project has no room for another workspace. Wait until a colleague stops theirs.",
+    ),
+    "this person is not in the grant": (
+        Code.NOT_A_MEMBER,
+        "W01: your access to this project was withdrawn. Ask the project lead.",
+    ),
+}
 
 
 class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # the library has no types
     """One person's workspace."""
 
     decide = Callable(help="(handle, options, running) to WorkspaceSpec; raises NotOpened.").tag(config=True)
+    may_enter = Callable(help="Handle to grant; raises NotOpened.").tag(config=True)
     settings = Instance(HubSettings, help="Where this hub's project lives.").tag(config=True)
     spec: WorkspaceSpec | None = None
 
@@ -66,6 +78,14 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # the library has no
             self.spec = self.decide(self.user.name, self.user_options, running_beside(self._pods(), self.user.name))
         except NotOpened as refused:
             raise refusal(refused.code, sentence(refused), str(refused)) from refused
+
+    def options_from_query(self, query_options: Mapping[str, list[str]]) -> dict[str, Any]:
+        """Never: a link must not open a workspace. Raises W04; the stock class would treat it as a form."""
+        raise refusal(
+            Code.UNKNOWN_CHOICE,
+            "W04: a workspace is opened from the start page only.",
+            f"query: {len(query_options)} options",
+        )
 
     def _pods(self) -> Mapping[str, Mapping[str, Any]]:
         return self.pod_reflector.pods if self.pod_reflector else {}
@@ -123,13 +143,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # the library has no
         reference = secrets.token_hex(4)
         # The API server's reason names rules and quotas, never values of the environment; it is cut all the same.
         reason = str(error.body or error.reason)[:400].replace("\n", " ")
-        over_quota = error.status == 403 and "exceeded quota" in reason
-        code = Code.NO_ROOM if over_quota else Code.REFUSED_BY_PLATFORM
-        text = (
-            "W07: the project has no room for another workspace. Wait until a colleague stops theirs."
-            if over_quota
-            else _told(reference)
-        )
+        told = next((told for part, told in TOLD.items() if error.status == 403 and part in reason), None)
+        code, text = told or (Code.REFUSED_BY_PLATFORM, _told(reference))
         return refusal(code, text, f"reference {reference}: API server answered {error.status}: {reason}")
 
     async def _until_ready(self) -> dict[str, Any]:
@@ -213,18 +228,19 @@ def running_beside(pods: Mapping[str, Mapping[str, Any]], handle: str) -> Runnin
     return Running(workspaces=len(others), gpus=gpus)
 
 
+def options_form(spawner: WorkspaceSpawner) -> str:
+    """What may be chosen; or why nothing may any more, because a session outlives its grant by up to a minute."""
+    try:
+        return choices(spawner.may_enter(spawner.user.name))
+    except NotOpened as refused:
+        raise refusal(refused.code, sentence(refused), str(refused)) from refused
+
+
 def options_from_form(form: Mapping[str, list[str]]) -> dict[str, str]:
     """A form's fields as options: granted keys with one value each. Raises W04 for anything else."""
     if set(form) - set(KEYS) or any(len(values) != 1 for values in form.values()):
         raise refusal(Code.UNKNOWN_CHOICE, "W04: choose one of the sizes and images listed here.", "form: odd fields")
     return {key: values[0] for key, values in form.items()}
-
-
-def options_from_query(query: Mapping[str, list[str]]) -> dict[str, str]:
-    """Never: a link must not open a workspace."""
-    raise refusal(
-        Code.UNKNOWN_CHOICE, "W04: a workspace is opened from this page only.", f"query: {len(query)} options"
-    )
 
 
 async def gate_address(settings: HubSettings) -> str:

@@ -1,5 +1,6 @@
 // Follows the start of a workspace: shows each step as text, opens the notebook when it is ready, reloads when it failed.
 "use strict";
+sessionStorage.removeItem("looked"); // see again.js
 const source = new EventSource(document.currentScript.dataset.progress);
 const step = document.getElementById("progress-message");
 const bar = document.getElementById("progress-bar");

@@ -1,7 +1,7 @@
 """Compiles the programs of the embedded node from the recipes in `modules/`, each once.
 
-A family is one `go.mod`, so that the versions of one never bend another's. What was built lies under a key of everything
-that went into it, next to its checksums, which are compared before the first use in a process: a damaged or half-written
+A family is one `go.mod`, so that the versions of one never bend another's. What was built lies under a key of all that
+it came from, next to its checksums, which are compared before the first use in a process: a damaged or half-written
 folder is built again. No third-party source, patch or binary is in this repository.
 """
 
@@ -51,13 +51,14 @@ class Family:
         return " ".join(["-s", "-w", *(f"-X={name}={value}" for name, value in sorted(self.symbols.items()))])
 
 
+_VERSION: Final = "k8s.io/component-base/version"
 _KUBE_VERSION: Final = {  # without these the server calls itself v0.0.0-master
-    "gitVersion": f"v{KUBERNETES}",
-    "gitMajor": "1",
-    "gitMinor": "37",
-    "gitCommit": "published-module",
-    "gitTreeState": "clean",
-    "buildDate": "2026-10-27T12:01:04Z",  # of the release, so that two builds are one
+    f"{_VERSION}.gitVersion": f"v{KUBERNETES}",
+    f"{_VERSION}.gitMajor": "1",
+    f"{_VERSION}.gitMinor": "37",
+    f"{_VERSION}.gitCommit": "published-module",
+    f"{_VERSION}.gitTreeState": "clean",
+    f"{_VERSION}.buildDate": "2026-10-27T12:01:04Z",  # of the release, so that two builds are one
 }
 
 FAMILIES: Final = {
@@ -67,7 +68,7 @@ FAMILIES: Final = {
             "kube",
             8,
             {"kube": "."},
-            symbols={f"k8s.io/component-base/version.{k}": v for k, v in _KUBE_VERSION.items()},
+            symbols=_KUBE_VERSION,
         ),
         Family("etcd", 0.5, {"etcd": "."}),
         Family(
@@ -141,9 +142,8 @@ def _go() -> Path:
 
 @functools.cache
 def _go_version() -> str:
-    return subprocess.run(
-        [_go(), "env", "GOVERSION"], capture_output=True, text=True, check=True, env=_environment()
-    ).stdout.strip()
+    done = subprocess.run([_go(), "env", "GOVERSION"], capture_output=True, text=True, check=True, env=_environment())
+    return done.stdout.strip()
 
 
 def _environment() -> dict[str, str]:

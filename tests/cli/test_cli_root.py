@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
 from importlib.metadata import entry_points
 
 import pytest
 
+from tests.cli.command import run, start
+
 NOUNS = sorted(entry.name for entry in entry_points(group="readingroom.commands"))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["readingroom", *arguments], capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_help_lists_every_noun() -> None:
-    result = run("--help")
+    result = start("--help")
     assert result.returncode == 0
     assert [noun for noun in NOUNS if f"  {noun} " not in result.stdout] == []
 
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_every_noun_has_help(noun: str) -> None:
-    result = run(noun, "--help")
+    result = start(noun, "--help")
     assert result.returncode == 0
     assert "Usage: readingroom" in result.stdout
 
@@ -33,3 +30,10 @@ def test_wrong_usage_is_status_2_without_a_traceback(arguments: list[str]) -> No
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.strip()
+
+
+def test_a_process_ends_with_the_status_of_the_command() -> None:
+    for arguments in (["bogus"], ["project", "show", "Demo"]):
+        in_here, process = run(*arguments), start(*arguments)
+        assert process.returncode == in_here.returncode != 0
+        assert (process.stdout, process.stderr) == (in_here.stdout, in_here.stderr)

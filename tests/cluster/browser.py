@@ -40,8 +40,11 @@ def totp(secret: str, at: float | None = None) -> str:
 
 
 @contextmanager
-def browser(root_certificate: Path) -> Iterator[BrowserContext]:
-    """A fresh browser with its own home, whose certificate store holds `root_certificate` beside the usual ones."""
+def browser(root_certificate: Path, *more: str) -> Iterator[BrowserContext]:
+    """A fresh browser with its own home, whose certificate store holds `root_certificate` beside the usual ones.
+
+    `more` are arguments of Chromium's; of one given twice the later counts.
+    """
     with tempfile.TemporaryDirectory(prefix="rr-browser-") as home, sync_playwright() as playwright:
         store = Path(home, ".pki", "nssdb")
         store.mkdir(parents=True)
@@ -52,7 +55,7 @@ def browser(root_certificate: Path) -> Iterator[BrowserContext]:
         context = playwright.chromium.launch_persistent_context(
             Path(home, "profile"),
             executable_path="/usr/bin/chromium",
-            args=ARGUMENTS,
+            args=[*ARGUMENTS, *more],
             env={"HOME": home, "PATH": "/usr/bin:/bin"},
             viewport={"width": 1280, "height": 900},
         )

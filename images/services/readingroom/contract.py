@@ -36,6 +36,8 @@ LABEL_SEAL: Final = "readingroom/seal"
 LABEL_TIER: Final = "readingroom/tier"
 LABEL_HANDLE: Final = "readingroom/handle"
 LABEL_GRANT: Final = "readingroom/grant"
+ADMISSION: Final = "admission"  # ConfigMap of a workspace namespace: what admission holds its pods to
+ADMITTED: Final = "handles"  # key in it: who may have a workspace, parted by spaces
 SEAL_OPEN: Final = "open"
 SEAL_CLOSED: Final = "closed"
 
@@ -50,6 +52,7 @@ SERVICE_UID: Final = 10001  # every process of ours in a pod; group alike
 # --- service accounts -------------------------------------------------------------------------------------------------
 ACCOUNT_HUB: Final = "hub"
 ACCOUNT_EDGE: Final = "edge"
+ACCOUNT_GATE: Final = "gate"
 ACCOUNT_WORKSPACE: Final = "workspace"
 ACCOUNT_PORTAL: Final = "portal"
 ACCOUNT_DATABASE: Final = "database"
@@ -57,6 +60,8 @@ ACCOUNT_VAULT: Final = "vault"
 ACCOUNT_CONFIGURE_VAULT: Final = "configure-vault"
 ACCOUNT_RECONCILER: Final = "reconciler"
 ACCOUNT_DNS: Final = "dns"
+ACCOUNT_INGEST: Final = "ingest"
+ACCOUNT_ENROL: Final = "accounts"
 
 
 def cut_account(project: str) -> str:
@@ -116,6 +121,13 @@ def image_reference(name: str, digest: str) -> str:
 def cut_repository(project: str) -> str:
     """Image repository of a project's cuts."""
     return f"cut-{project}"
+
+
+def cut_file(digest: str) -> str:
+    """Name of the archive that holds the cut of that digest."""
+    if not DIGEST.fullmatch(digest):
+        raise ValueError(f"not a digest: {digest!r}")
+    return f"{digest.removeprefix('sha256:')}.tar"
 
 
 # --- where a browser goes ---------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from kubernetes import watch as untyped_watch
 from readingroom.adapters.grant_file import parse
 from readingroom.application.ports_workspace import Known, WorkspacePod
 from readingroom.contract import (
+    ADMISSION,
+    ADMITTED,
     LABEL_PROJECT,
     LABEL_ROLE,
     LABEL_SEAL,
@@ -102,7 +104,7 @@ class KubernetesWorkspaces:
         return [from_pod(project, item) for item in found.items]
 
     def seal(self, pod: WorkspacePod) -> None:
-        # The uid makes the patch a conflict if the name belongs to another pod by now.
+        # The uid makes the patch invalid (422) if the name belongs to another pod by now.
         body = {"metadata": {"uid": pod.uid, "labels": {LABEL_SEAL: SEAL_CLOSED}}}
         with _translated(f"workspace {pod.name}", gone_is_done=True):
             self._api.patch_namespaced_pod(pod.name, workspace_namespace(pod.project), body, _request_timeout=SECONDS)
@@ -119,18 +121,35 @@ class KubernetesWorkspaces:
     def withdraw(self, project: ProjectId, version: int, handles: frozenset[str]) -> None:
         name, namespace, key = withdrawal_name(project), hub_namespace(project), f"v{version}"
         with _translated(f"withdrawals of {project}"):
-            found = self._api.list_namespaced_config_map(
-                namespace, field_selector=f"metadata.name={name}", _request_timeout=SECONDS
-            ).items
+            found = self._config_maps(namespace, name)
             data = dict(found[0].data or {}) if found else {}
             data[key] = json.dumps(sorted(_handles(data.get(key, "[]")) | handles))
             metadata: Any = client.V1ObjectMeta(name=name, namespace=namespace, labels={LABEL_PROJECT: project})
             body = client.V1ConfigMap(metadata=metadata, data=data)
-            if not found:
+            if found:
+                metadata.resource_version = found[0].metadata.resource_version  # a note made meanwhile is not lost
+                self._api.replace_namespaced_config_map(name, namespace, body, _request_timeout=SECONDS)
+            else:
                 self._api.create_namespaced_config_map(namespace, body, _request_timeout=SECONDS)
-                return
-            metadata.resource_version = found[0].metadata.resource_version  # a note made meanwhile is not lost
-            self._api.replace_namespaced_config_map(name, namespace, body, _request_timeout=SECONDS)
+        self._admit_no_longer(project, handles)
+
+    def _admit_no_longer(self, project: ProjectId, handles: frozenset[str]) -> None:
+        """The hub still has the grant from before; admission refuses whatever it would start."""
+        namespace = workspace_namespace(project)
+        with _translated(f"admission of {project}"):
+            for found in self._config_maps(namespace, ADMISSION):  # one; without it nobody is admitted
+                left = [one for one in found.data[ADMITTED].split() if one not in handles]
+                version = found.metadata.resource_version  # an `up` meanwhile is not undone
+                body = {"metadata": {"resourceVersion": version}, "data": {ADMITTED: " ".join(left)}}
+                self._api.patch_namespaced_config_map(ADMISSION, namespace, body, _request_timeout=SECONDS)
+
+    def _config_maps(self, namespace: str, name: str) -> Sequence[Any]:
+        """The one of that name, or none."""
+        selector = f"metadata.name={name}"
+        found: Sequence[Any] = self._api.list_namespaced_config_map(
+            namespace, field_selector=selector, _request_timeout=SECONDS
+        ).items
+        return found
 
     def watch(self, project: ProjectId, noticed: Callable[[], None], seconds: int) -> None:
         """Call `noticed` for each change of the project's pods, until `seconds` have passed or the watch breaks."""
@@ -227,7 +246,7 @@ def _translated(which: str, *, gone_is_done: bool = False) -> Iterator[None]:
     try:
         yield
     except client.ApiException as error:
-        if gone_is_done and error.status in {404, 409}:  # 409: the name belongs to another pod now
+        if gone_is_done and error.status in {404, 409, 422}:  # 409, 422: the name belongs to another pod now
             return
         if error.status in {401, 403}:
             raise Refused(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from readingroom.domain.access import Decision
+from readingroom.domain.document import written
 from readingroom.domain.errors import Refused
 from readingroom.domain.grant_document import SCHEMA
 from readingroom.domain.ids import Handle, ProjectId
@@ -31,6 +33,8 @@ class Decided:
     cut_image: str
     manifest_sha256: str
     images: Mapping[str, str]  # environment → reference by digest
+    record_sha256: str | None = None  # of the decision's file, where there is one
+    cut_for: str | None = None  # of the decision that the cut was made for, where the cut's record says so
 
 
 def grant_document(decided: Decided, terms: Mapping[str, Any], version: int, now: datetime) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def grant_document(decided: Decided, terms: Mapping[str, Any], version: int, now
         "version": version,
         "title": decided.title,
         "tier": terms["tier"],
-        "decision": {"request": decided.request, "record_sha256": _record(decided)},
+        "decision": {"request": decided.request, "record_sha256": decided.record_sha256 or _record(decided)},
         "from": written(now),
         "until": written(decided.until),
         "members": members,
@@ -77,6 +81,24 @@ def grant_document(decided: Decided, terms: Mapping[str, Any], version: int, now
         },
         **{key: terms[key] for key in ("sizes", "limits", "defaults", "home_gib", "outbox_gib", "placement")},
     }
+
+
+def check_follows(decided: Decided, decision: Decision) -> None:
+    """Every field of a grant equals the decision or is narrower. Raises `Refused` naming the field. Governance, section 5."""
+    wider = ""
+    if decided.project != decision.project or decided.request != decision.request:
+        wider = f"it answers {decision.request} of {decision.project}, not {decided.request} of {decided.project}"
+    elif max(decided.until, *decided.members.values()) > decision.until:
+        wider = f"it ends on {written(decision.until)}, before the grant would"
+    elif decided.cut_for not in (None, decided.record_sha256):
+        wider = "the cut was made for another decision"
+    if wider:
+        raise Refused(
+            what="grant",
+            which=f"decision {decision.id}",
+            why=wider,
+            next_step="grant what was decided, or write a new decision with `readingroom project decide`",
+        )
 
 
 def revoked(document: Mapping[str, Any], handles: frozenset[Handle]) -> dict[str, Any]:
@@ -98,13 +120,8 @@ def revoked(document: Mapping[str, Any], handles: frozenset[Handle]) -> dict[str
     return {**document, "version": document["version"] + 1, "members": members}
 
 
-def written(time: datetime) -> str:
-    """A time as a grant writes it: whole seconds, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _record(decided: Decided) -> str:
-    # There is no committee yet: the record is the decision's own content, so that a change of it changes the hash.
+    # Granted without a decision's file: the record is what was decided, so that a change of it changes the hash.
     content = {
         "project": decided.project,
         "title": decided.title,

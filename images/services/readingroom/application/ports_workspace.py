@@ -68,8 +68,8 @@ class Workspaces(Protocol):
     3. `pods` lists every pod of the project's workspace namespace, whoever made it.
     4. `seal` turns the pod's label from open to closed. Repeated, nothing happens. A pod that is gone counts as sealed.
     5. `delete` asks for the end of that very pod (by uid) with grace 1 s. Repeated, nothing happens; gone is done.
-    6. `withdraw` notes that handles have lost their access, until a later grant version is in force. It never removes
-       a note.
+    6. `withdraw` notes that handles have lost their access, until a later grant version is in force, and has admission
+       refuse whatever is opened for them. It never removes a note.
     7. Raises `TryAgain` when the cluster does not answer, `Refused` when it says no. The next read sees what returned.
     """
 

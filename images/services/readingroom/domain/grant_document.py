@@ -7,100 +7,16 @@ JSON Schema in `policies/schema/grant.schema.json` says the same to people and t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 from readingroom.contract import IMAGE_REPOSITORY, cut_repository
-from readingroom.domain.errors import WrongSetUp
+from readingroom.domain.document import HEX, LABEL, NAME, REQUEST, Table, wrong
 from readingroom.domain.grant import Cut, Gpu, Grant, Image, Limits, Member, Size
 from readingroom.domain.ids import digest, handle, project_id
 
 SCHEMA = "readingroom/grant/v1"
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _CLAIM = re.compile(r"cut-[a-z0-9-]{1,58}")
 _CUT = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-_HEX = re.compile(r"[0-9a-f]{64}")
 _RESOURCE = re.compile(r"[a-z0-9.-]{1,60}/[a-z0-9.-]{1,60}")
-_LABEL = re.compile(r"[^\x00-\x1f\x7f<>]{1,200}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
-class _Table:
-    """One object of the document, read key by key; `done` refuses what nobody asked for."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise wrong(where, "is no object")
-        self._values: dict[str, Any] = dict(value)
-        self._where = where
-
-    def _take(self, key: str) -> object:
-        if key not in self._values:
-            raise wrong(f"{self._where}.{key}", "is missing")
-        return self._values.pop(key)
-
-    def text(self, key: str, pattern: re.Pattern[str]) -> str:
-        value = self._take(key)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise wrong(f"{self._where}.{key}", f"is not written as {pattern.pattern}")
-        return value
-
-    def text_or_none(self, key: str, pattern: re.Pattern[str]) -> str | None:
-        if self._values.get(key, 0) is None:
-            self._values.pop(key)
-            return None
-        return self.text(key, pattern)
-
-    def time(self, key: str) -> datetime:
-        text = self.text(key, _TIME)
-        try:
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        except ValueError as error:
-            raise wrong(f"{self._where}.{key}", "is no date of the calendar") from error
-
-    def whole(self, key: str, lowest: int, highest: int) -> int:
-        value = self._take(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise wrong(f"{self._where}.{key}", f"is not a whole number from {lowest} to {highest}")
-        return value
-
-    def number(self, key: str, lowest: float, highest: float) -> float:
-        value = self._take(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise wrong(f"{self._where}.{key}", f"is not a number from {lowest} to {highest}")
-        return float(value)
-
-    def table(self, key: str) -> _Table:
-        return _Table(self._take(key), f"{self._where}.{key}")
-
-    def table_or_none(self, key: str) -> _Table | None:
-        value = self._take(key)
-        return None if value is None else _Table(value, f"{self._where}.{key}")
-
-    def tables(self, key: str) -> list[_Table]:
-        values = self._take(key)
-        if not isinstance(values, list):
-            raise wrong(f"{self._where}.{key}", "is no list")
-        return [_Table(value, f"{self._where}.{key}[{n}]") for n, value in enumerate(values)]
-
-    def named(self, key: str) -> dict[str, _Table]:
-        where, values = f"{self._where}.{key}", self._take(key)
-        if not isinstance(values, Mapping) or not values:
-            raise wrong(where, "is no object with at least one entry")
-        for name in values:
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise wrong(where, f"holds {str(name)[:40]!r}, which is no name")
-        return {name: _Table(value, f"{where}.{name}") for name, value in values.items()}
-
-    def done(self) -> None:
-        if self._values:
-            raise wrong(self._where, f"has unknown keys: {', '.join(sorted(self._values))[:200]}")
-
-
-def wrong(where: str, why: str) -> WrongSetUp:
-    """The error for one place of a grant file."""
-    return WrongSetUp(what="grant file", which=where, why=f"it {why}", next_step="write a new version of the grant")
 
 
 def _reference(text: str, where: str, repository: str | None = None) -> str:
@@ -113,19 +29,19 @@ def _reference(text: str, where: str, repository: str | None = None) -> str:
     return text
 
 
-def _cut(table: _Table, project: str) -> Cut:
+def _cut(table: Table, project: str) -> Cut:
     any_reference = re.compile(r"[^\s]{1,200}")
     image, claim = table.text_or_none("image", any_reference), table.text_or_none("claim", _CLAIM)
     if (image is None) == (claim is None):
         raise wrong("grant.data", "must name exactly one of image and claim")
     if image is not None:
         _reference(image, "grant.data.image", cut_repository(project))
-    cut = Cut(id=table.text("cut", _CUT), image=image, claim=claim, manifest_sha256=table.text("manifest_sha256", _HEX))
+    cut = Cut(id=table.text("cut", _CUT), image=image, claim=claim, manifest_sha256=table.text("manifest_sha256", HEX))
     table.done()
     return cut
 
 
-def _members(tables: list[_Table]) -> tuple[Member, ...]:
+def _members(tables: list[Table]) -> tuple[Member, ...]:
     members = []
     for table in tables:
         members.append(Member(handle=handle(table.text("handle", re.compile(".{1,40}"))), until=table.time("until")))
@@ -135,16 +51,16 @@ def _members(tables: list[_Table]) -> tuple[Member, ...]:
     return tuple(members)
 
 
-def _image(name: str, table: _Table) -> Image:
+def _image(name: str, table: Table) -> Image:
     where = f"grant.images.{name}.ref"
     image = Image(
-        ref=_reference(table.text("ref", re.compile(r"[^\s]{1,200}")), where), label=table.text("label", _LABEL)
+        ref=_reference(table.text("ref", re.compile(r"[^\s]{1,200}")), where), label=table.text("label", LABEL)
     )
     table.done()
     return image
 
 
-def _size(table: _Table) -> Size:
+def _size(table: Table) -> Size:
     gpu_table = table.table_or_none("gpu")
     gpu = None
     if gpu_table is not None:
@@ -160,7 +76,7 @@ def _size(table: _Table) -> Size:
     return size
 
 
-def _limits(table: _Table) -> Limits:
+def _limits(table: Table) -> Limits:
     limits = Limits(
         running=table.whole("running", 0, 1000),
         gpus=table.whole("gpus", 0, 1000),
@@ -177,17 +93,17 @@ def from_document(document: object) -> Grant:
 
     Raises `WrongSetUp` naming the place where the document is not a grant, `Refused` for an id that is not allowed.
     """
-    root = _Table(document, "grant")
+    root = Table(document, "grant")
     root.text("schema", re.compile(re.escape(SCHEMA)))
     project = project_id(root.text("project", re.compile(".{1,40}")))
     decision, defaults, placement = root.table("decision"), root.table("defaults"), root.table("placement")
-    decision.text("record_sha256", _HEX)
+    decision.text("record_sha256", HEX)
     grant = Grant(
         project=project,
         version=root.whole("version", 1, 1_000_000),
-        title=root.text("title", _LABEL),
+        title=root.text("title", LABEL),
         tier=root.text("tier", re.compile("browser")),
-        request=decision.text("request", re.compile(r"[a-z0-9-]{1,40}")),
+        request=decision.text("request", REQUEST),
         starts=root.time("from"),
         until=root.time("until"),
         members=_members(root.tables("members")),
@@ -195,12 +111,12 @@ def from_document(document: object) -> Grant:
         images={name: _image(name, table) for name, table in root.named("images").items()},
         sizes={name: _size(table) for name, table in root.named("sizes").items()},
         limits=_limits(root.table("limits")),
-        default_image=defaults.text("image", _NAME),
-        default_size=defaults.text("size", _NAME),
+        default_image=defaults.text("image", NAME),
+        default_size=defaults.text("size", NAME),
         home_gib=root.whole("home_gib", 1, 4096),
         outbox_gib=root.whole("outbox_gib", 1, 4096),
-        pool=placement.text("pool", _NAME),
-        runtime_class=placement.text_or_none("runtime_class", _NAME),
+        pool=placement.text("pool", NAME),
+        runtime_class=placement.text_or_none("runtime_class", NAME),
     )
     for table in (root, decision, defaults, placement):
         table.done()

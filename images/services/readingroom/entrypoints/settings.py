@@ -62,6 +62,39 @@ class PortalSettings:
         return value
 
 
+@dataclass(frozen=True, kw_only=True)
+class EnrolSettings:
+    """What the Job needs that enrols people."""
+
+    database: DatabaseSettings
+    roster: Path  # RR_ROSTER
+    result: Path  # RR_RESULT: gets the handles
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaultSettings:
+    """Where Vault is, who may sign its certificate, as whom we log in, and from where pods do."""
+
+    address: str  # RR_VAULT_ADDRESS
+    authority: str  # RR_VAULT_CA
+    token_file: Path  # RR_VAULT_TOKEN_FILE: the projected token, read each time
+    pod_range: str  # RR_POD_RANGE: logins from other addresses are refused
+
+
+def vault(environment: Mapping[str, str] | None = None) -> VaultSettings:
+    """The settings of whoever asks Vault; the defaults are right in a pod of the local node."""
+    ask = _asker(environment)
+    address = ask("RR_VAULT_ADDRESS", f"https://{contract.VAULT_SERVICE_ADDRESS}:{contract.PORT_VAULT}")
+    if not address.startswith("https://"):
+        raise _wrong("RR_VAULT_ADDRESS", "a token is sent over https only")
+    return VaultSettings(
+        address=address,
+        authority=ask("RR_VAULT_CA", contract.VAULT_CA_PATH),
+        token_file=Path(ask("RR_VAULT_TOKEN_FILE", contract.VAULT_TOKEN_PATH)),
+        pod_range=ask("RR_POD_RANGE", contract.POD_RANGE),
+    )
+
+
 def database(environment: Mapping[str, str] | None = None) -> DatabaseSettings:
     """The database settings of the environment."""
     ask = _asker(environment)
@@ -90,6 +123,16 @@ def portal(environment: Mapping[str, str] | None = None) -> PortalSettings:
         projects=projects_from(
             _text(Path(ask("RR_PROJECTS", "/etc/readingroom/projects.json")), "the list of projects")
         ),
+    )
+
+
+def enrol(environment: Mapping[str, str] | None = None) -> EnrolSettings:
+    """The settings of the Job that enrols people."""
+    ask = _asker(environment)
+    return EnrolSettings(
+        database=database(environment),
+        roster=Path(ask("RR_ROSTER", "/etc/readingroom/roster/roster.json")),
+        result=Path(ask("RR_RESULT", "/dev/termination-log")),
     )
 
 

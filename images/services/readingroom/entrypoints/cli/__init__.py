@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import click
 
@@ -31,6 +32,14 @@ class Nouns(click.Group):
             return command
         return None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C is answered here: further out, click would say "Aborted!" and not what to do."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("stopped by Ctrl-C; running the same command again is safe", err=True)
+            ctx.exit(1)
+
 
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="readingroom", prog_name="readingroom")
@@ -45,6 +54,3 @@ def main(arguments: list[str] | None = None) -> None:
     except ReadingRoomError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        click.echo("stopped by Ctrl-C; running the same command again is safe", err=True)
-        sys.exit(1)

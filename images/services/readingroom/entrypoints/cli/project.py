@@ -1,9 +1,12 @@
-"""`readingroom project`: grants, as files that are written once. Opening them is `readingroom platform up`."""
+"""`readingroom project`: decisions and grants, as files that are written once.
+
+A decision says which data, for whom, until when; a grant is the right that follows. Opening it is `readingroom platform up`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,13 @@ import click
 
 from readingroom.adapters.access_terms import terms_from
 from readingroom.adapters.clock import SystemClock
-from readingroom.adapters.cluster import KubernetesWorkspaces, by_kubeconfig
+from readingroom.adapters.cuts import read_record
+from readingroom.adapters.decision_file import DecisionFolder
 from readingroom.adapters.grant_file import GrantFolder
-from readingroom.application.issue_grant import Decided, grant_document, revoked, written
+from readingroom.application.decide_access import Answer, decision_document
+from readingroom.application.issue_grant import Decided, check_follows, grant_document, revoked
+from readingroom.application.ports_workspace import Workspaces
+from readingroom.domain.document import written
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 from readingroom.domain.grant import Grant, state_at
 from readingroom.domain.ids import Handle, handle, project_id
@@ -36,45 +43,89 @@ def grants_in(state: Path) -> GrantFolder:
     return GrantFolder(state / "grants", settings.policies_folder() / "schema" / "grant.schema.json")
 
 
+def decisions_in(state: Path) -> DecisionFolder:
+    """The decision files below a state folder."""
+    return DecisionFolder(state / "decisions", settings.policies_folder() / "schema" / "decision.schema.json")
+
+
+def workspaces_in(state: Path) -> Workspaces:
+    """The workspaces of the cluster that a state folder belongs to. Raises `WrongSetUp` where there is none."""
+    from readingroom.adapters.cluster import KubernetesWorkspaces, by_kubeconfig  # noqa: PLC0415 (slow to import)
+
+    return KubernetesWorkspaces(by_kubeconfig(state / DEPLOYER_KUBECONFIG))
+
+
 @click.group()
 def project() -> None:
-    """Grants: who may use which data until when."""
+    """Decisions and grants: who may use which data until when."""
 
 
 @project.command()
 @click.argument("project_name", metavar="PROJECT")
 @click.option("--title", required=True, help="What the project is about.")
+@click.option("--request", required=True, help="Id of the access request that was decided.")
+@click.option("--until", required=True, metavar="TIME", help="End of the decision: 2027-05-22 or 2027-05-22T00:00:00Z.")
+@click.option(
+    "--modality", "modalities", multiple=True, required=True, metavar="CODE", help="DICOM code; may be repeated."
+)
+@click.option("--clinical", is_flag=True, help="With the clinical table of the cut's patients.")
+@click.option("--member", "members", multiple=True, required=True, metavar="USERNAME", help="May be repeated.")
+@state_option
+@json_option
+def decide(project_name: str, state: Path, as_json: bool, **given: Any) -> None:
+    """Write down what the data access committee decided, as the next version."""
+    folder = decisions_in(state)
+    answer = Answer(project=project_id(project_name), **{**given, "until": time_from(given["until"])})
+    document = decision_document(answer, folder.next_version(answer.project), SystemClock().now())
+    found = folder.write(document)
+    summary = {**document, "file": str(folder.path(found.project, found.version))}
+    text = f"decided {found.id}; next: readingroom cohort cut --project {found.project}"
+    click.echo(json.dumps(summary) if as_json else text)
+
+
+@project.command()
+@click.argument("project_name", metavar="PROJECT")
+@click.option("--title", help="What the project is about [default: the decision's].")
 @click.option("--member", "members", multiple=True, required=True, metavar="HANDLE[=UNTIL]", help="May be repeated.")
-@click.option("--until", required=True, metavar="TIME", help="End of the grant: 2027-05-22 or 2027-05-22T00:00:00Z.")
-@click.option("--cut", "cut_id", required=True, help="Id of the data cut, for people.")
-@click.option("--cut-image", required=True, help="The cut, rr.local/cut-<project>@sha256:…")
-@click.option("--manifest-sha256", required=True, help="SHA-256 of the cut's MANIFEST.json.")
+@click.option(
+    "--until", metavar="TIME", help="End of the grant: 2027-05-22 or 2027-05-22T00:00:00Z [default: the decision's]."
+)
+@click.option(
+    "--cut-file", type=click.Path(dir_okay=False, path_type=Path), help="The cut.json of `readingroom cohort cut`."
+)
+@click.option("--cut", "cut_id", help="Id of the data cut, for people; with the next two, instead of --cut-file.")
+@click.option("--cut-image", help="The cut, rr.local/cut-<project>@sha256:…")
+@click.option("--manifest-sha256", help="SHA-256 of the cut's MANIFEST.json.")
 @click.option("--image", "images", multiple=True, required=True, metavar="NAME=REFERENCE", help="May be repeated.")
-@click.option("--request", default="rq-0001", show_default=True, help="Id of the access request that was decided.")
+@click.option("--request", help="Id of the access request [default: the decision's, or rq-0001 without one].")
 @click.option("--terms", type=click.Path(dir_okay=False, path_type=Path), help="Access terms [default: the site's].")
 @state_option
 @json_option
 def grant(project_name: str, state: Path, as_json: bool, **given: Any) -> None:
-    """Write the next version of a project's grant."""
-    folder = grants_in(state)
-    name, until = project_id(project_name), time_from(given["until"])
+    """Write the next version of a project's grant: what the decision says, or narrower."""
+    folder, name = grants_in(state), project_id(project_name)
     policies = settings.policies_folder()
     terms = terms_from(
         given["terms"] or policies / "access" / "terms.yaml", policies / "schema" / "access-terms.schema.json"
     )
+    decisions = decisions_in(state)
+    decision = decisions.read(name) if decisions.versions(name) else None
+    if decision is None and not (given["title"] and given["until"]):
+        raise click.UsageError(f"give --title and --until: there is no decision for {name}")
+    until = time_from(given["until"]) if given["until"] or decision is None else decision.until
     decided = Decided(
         project=name,
-        title=given["title"],
-        request=given["request"],
+        title=given["title"] or (decision.title if decision else ""),
+        request=given["request"] or (decision.request if decision else "rq-0001"),
         until=until,
         members=members_from(given["members"], until),
-        cut_id=given["cut_id"],
-        cut_image=given["cut_image"],
-        manifest_sha256=given["manifest_sha256"],
         images=images_from(given["images"]),
+        record_sha256=decisions.record_sha256(name) if decision else None,
+        **cut_from(given),
     )
-    version = (folder.versions(name) or [0])[-1] + 1
-    found = folder.write(grant_document(decided, terms, version, SystemClock().now()))
+    if decision is not None:
+        check_follows(decided, decision)
+    found = folder.write(grant_document(decided, terms, folder.next_version(name), SystemClock().now()))
     _report(folder, found, as_json, f"granted {found.id}; next: readingroom platform up")
 
 
@@ -119,7 +170,7 @@ def revoke(project_name: str, members: Sequence[str], state: Path, as_json: bool
     after = folder.write(revoked(before, handles))
     ended = handles or frozenset(Handle(member["handle"]) for member in before["members"])
     try:
-        KubernetesWorkspaces(by_kubeconfig(state / DEPLOYER_KUBECONFIG)).withdraw(name, before["version"], ended)
+        workspaces_in(state).withdraw(name, before["version"], ended)
         note = "running workspaces are being closed; next: readingroom platform up"
     except WrongSetUp:
         note = "there is no cluster on this machine"
@@ -152,6 +203,24 @@ def members_from(texts: Sequence[str], until: datetime) -> dict[Handle, datetime
             raise click.UsageError(f"member {name} is given twice")
         found[handle(name)] = time_from(end) if end else until
     return found
+
+
+def cut_from(given: Mapping[str, Any]) -> dict[str, str]:
+    """The cut that is granted, from its record or from three options. Raises a usage error for both, or for neither."""
+    named = {"cut_id": given["cut_id"], "cut_image": given["cut_image"], "manifest_sha256": given["manifest_sha256"]}
+    if given["cut_file"] is None:
+        if None in named.values():
+            raise click.UsageError("give --cut-file, or --cut, --cut-image and --manifest-sha256")
+        return named
+    if any(named.values()):
+        raise click.UsageError("give --cut-file, or --cut, --cut-image and --manifest-sha256, but not both")
+    record = read_record(given["cut_file"])
+    return {
+        "cut_id": record.cut,
+        "cut_image": record.image,
+        "manifest_sha256": record.manifest_sha256,
+        "cut_for": record.ground.record_sha256,
+    }
 
 
 def images_from(texts: Sequence[str]) -> dict[str, str]:

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from readingroom.adapters.cluster import KubernetesWorkspaces, by_kubeconfig
-from readingroom.application.issue_grant import written
 from readingroom.application.ports_workspace import WorkspacePod
 from readingroom.contract import LABEL_GRANT, LABEL_HANDLE
+from readingroom.domain.document import written
 from readingroom.domain.errors import Refused
 from readingroom.domain.ids import handle, project_id
 from readingroom.domain.workspace import pod_name
-from readingroom.entrypoints.cli.project import DEPLOYER_KUBECONFIG, json_option, state_option
+from readingroom.entrypoints.cli.project import json_option, state_option, workspaces_in
 
 
 @click.group()
@@ -30,7 +29,7 @@ def workspace() -> None:
 def list_workspaces(project_name: str | None, state: Path, as_json: bool) -> None:
     """List the workspaces of all projects, or of one."""
     wanted = project_id(project_name) if project_name else None
-    workspaces = KubernetesWorkspaces(by_kubeconfig(state / DEPLOYER_KUBECONFIG))
+    workspaces = workspaces_in(state)
     projects = [wanted] if wanted else workspaces.projects()
     found = [pod for name in projects for pod in workspaces.pods(name)]
     if as_json:
@@ -50,7 +49,7 @@ def list_workspaces(project_name: str | None, state: Path, as_json: bool) -> Non
 def stop(project_name: str, handle_text: str, state: Path, as_json: bool) -> None:
     """Stop one person's workspace. The person may open another: to end that, use `readingroom project revoke`."""
     name, person = project_id(project_name), handle(handle_text)
-    workspaces = KubernetesWorkspaces(by_kubeconfig(state / DEPLOYER_KUBECONFIG))
+    workspaces = workspaces_in(state)
     found = next((pod for pod in workspaces.pods(name) if pod.name == pod_name(person)), None)
     if found is None:
         raise Refused(

@@ -1,0 +1,63 @@
+"""Files that appear under their name whole, and on the disk, or not at all: whatever moment the machine stops at.
+
+And folders that one process at a time works in: the lock goes with the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from readingroom.domain.errors import TryAgain
+
+
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """A file that was not there; a name that is taken stays as it is. Raises `FileExistsError` then."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(mode)
+        path.hardlink_to(draft)  # fails if the name is taken, unlike rename
+    finally:
+        Path(draft).unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def show(draft: Path, final: Path) -> None:
+    """A finished draft gets its name, in place of what had it before."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(final)
+    sync(final.parent)
+
+
+def sync(path: Path) -> None:
+    """A file's bytes are on the disk; of a folder, the names in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path, busy: TryAgain) -> Iterator[None]:
+    """One process at a time works in a folder, which is made if it is not there. Raises `busy` when another does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""In-memory fakes that keep the contract of their ports."""

@@ -1,0 +1,1 @@
+"""Vault through hvac, which no other package imports."""

@@ -1,0 +1,194 @@
+"""`OUT_DIR` of `deid` as a folder, and the sheets of the identified side. What is seen is whole: everything is renamed in.
+
+A staged file is named by a number, so no name of an input reaches the folder. One run at a time: the folder is locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from readingroom.adapters.durable import sync
+from readingroom.adapters.tables import TABLES
+from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
+
+MANIFEST: Final = "manifest.jsonl"
+IMAGES: Final = "images"
+STAGING: Final = ".staging"
+_OURS: Final = frozenset({MANIFEST, IMAGES, STAGING, "lost+found", *TABLES})
+
+Document = Mapping[str, Any]
+
+
+class FolderWarehouse:
+    """The port `Warehouse`."""
+
+    def __init__(self, folder: Path, project: str) -> None:
+        """Opens or makes it, and clears what an earlier run left half done.
+
+        Raises `Refused` for the warehouse of another project, `WrongSetUp` for a folder that holds something else,
+        `TryAgain` while another run has it.
+        """
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _wrong(f"it cannot be made or opened ({type(error).__name__})") from error
+        try:
+            self._take(project)
+        except Exception:  # whatever it is goes on: only the folder is let go of
+            os.close(self._lock)
+            raise
+
+    def _take(self, project: str) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TryAgain(
+                what="the output folder", why="another run has it", next_step="wait until it ends"
+            ) from error
+        self._check(project)
+        try:
+            shutil.rmtree(self._folder / STAGING, ignore_errors=True)
+            (self._folder / STAGING).mkdir(mode=0o700)
+            (self._folder / IMAGES).mkdir(exist_ok=True)
+        except OSError as error:
+            raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def open_staged(self, staged: int) -> int:
+        """A fresh file for a worker to fill; the caller closes the descriptor."""
+        return os.open(self._staged(staged), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def commit(self, staged: int, place: str) -> None:
+        """See the port."""
+        target = self._folder / PurePosixPath(place)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync(self._staged(staged))
+            self._staged(staged).replace(target)
+        except OSError as error:
+            raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def discard(self, staged: int) -> None:
+        """See the port."""
+        self._staged(staged).unlink(missing_ok=True)
+
+    def put(self, place: str, content: bytes) -> None:
+        """See the port."""
+        if place not in TABLES:
+            raise ValueError(place)
+        draft = self._folder / STAGING / place
+        try:
+            draft.write_bytes(content)
+            sync(draft)
+            draft.replace(self._folder / place)
+        except OSError as error:
+            raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def finish(self, manifest: Sequence[Document]) -> None:
+        """See the port."""
+        text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=True) + "\n" for line in manifest)
+        draft = self._folder / STAGING / MANIFEST
+        try:
+            draft.write_text(text, encoding="ascii")
+            sync(draft)
+            draft.replace(self._folder / MANIFEST)
+            self._sweep({line["path"] for line in manifest})
+            shutil.rmtree(self._folder / STAGING)
+            os.fsync(self._lock)
+        except OSError as error:
+            raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def close(self) -> None:
+        """Lets go of the folder; what was staged goes."""
+        shutil.rmtree(self._folder / STAGING, ignore_errors=True)
+        os.close(self._lock)
+
+    def _sweep(self, named: set[str]) -> None:
+        """Whatever the manifest does not name goes: a reader who lists the folder must see no more than one who reads it."""
+        for name in TABLES - named:
+            (self._folder / name).unlink(missing_ok=True)
+        for folder, names, files in os.walk(self._folder / IMAGES, topdown=False):
+            here = Path(folder)
+            for name in files:
+                if (here / name).relative_to(self._folder).as_posix() not in named:
+                    (here / name).unlink()
+            for name in names:
+                if (here / name).is_symlink():
+                    (here / name).unlink()
+                elif not any((here / name).iterdir()):
+                    (here / name).rmdir()
+
+    def _check(self, project: str) -> None:
+        if strangers := {path.name for path in self._folder.iterdir()} - _OURS:
+            raise _wrong(f"it holds {len(strangers)} things that no run of deid wrote")
+        try:
+            with (self._folder / MANIFEST).open(encoding="ascii") as lines:
+                owners = {json.loads(line)["project"] for line in lines}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _wrong("its manifest cannot be read") from error
+        if owners - {project}:
+            raise Refused(
+                what="the output folder",
+                why="it is the warehouse of another project, and projects share nothing",
+                next_step="give each project a folder of its own",
+            )
+
+    def _staged(self, staged: int) -> Path:
+        return self._folder / STAGING / f"{staged}.dcm"
+
+
+class FileSheet:
+    """The port `Sheet`: JSON lines in a file that only its owner reads, complete or not there."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `WrongSetUp` when it cannot be written."""
+        self._path = path
+        try:
+            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".sheet-")
+        except OSError as error:
+            raise _unwritable(error) from error
+        self._draft = Path(draft)
+        self._file = os.fdopen(descriptor, "w", encoding="ascii")
+
+    def line(self, document: Document) -> None:
+        """See the port."""
+        self._file.write(json.dumps(document, separators=(",", ":"), ensure_ascii=True) + "\n")
+
+    def close(self) -> None:
+        """See the port."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._draft.replace(self._path)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def abandon(self) -> None:
+        """Removes a draft that was not put in its place."""
+        self._file.close()
+        self._draft.unlink(missing_ok=True)
+
+
+def _unwritable(error: OSError) -> WrongSetUp:
+    return WrongSetUp(
+        what="a receipt or explain log",
+        why=f"it cannot be written ({type(error).__name__})",
+        next_step="give a file in a folder that is there and can be written",
+    )
+
+
+def _wrong(why: str) -> WrongSetUp:
+    return WrongSetUp(
+        what="the output folder", why=why, next_step="give an empty folder, or one that deid filled for this project"
+    )

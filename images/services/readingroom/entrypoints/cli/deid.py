@@ -1,0 +1,162 @@
+"""`readingroom deid`: from a folder of identified files to a project's warehouse."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from readingroom.adapters.landing import CommittedBatches
+from readingroom.adapters.tables import TableFiles
+from readingroom.adapters.tree import Tree
+from readingroom.adapters.vault.purpose_keys import draw, role
+from readingroom.adapters.vault.session import VaultSession
+from readingroom.adapters.vault.wire import Timing, Wire
+from readingroom.adapters.warehouse import FileSheet, FolderWarehouse
+from readingroom.application.clean_clinical import Clinical
+from readingroom.application.deidentify import Run, World, deidentify
+from readingroom.application.wait_for_vault import Patience, wait_for_vault
+from readingroom.domain.clinical.policy import Policy, policy_from
+from readingroom.domain.clinical.record import told_by
+from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
+from readingroom.domain.ids import ProjectId, project_id
+from readingroom.entrypoints import deid_wiring, settings
+from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
+from readingroom.entrypoints.cli.progress import progress
+
+VAULT_ATTEMPT = 5.0
+_SHEETS = ("receipt", "explain", "clinical_report")
+
+
+@click.command()
+@click.argument("in_dir", type=click.Path(path_type=Path))
+@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.option("--project", "project_name", required=True, metavar="ID", help="The project whose warehouse this is.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="32 random bytes: the key of this project.")
+@click.option("--vault", is_flag=True, help="Take the keys from the project's transit key in Vault.")
+@click.option("--vault-wait", type=click.IntRange(0), default=600, show_default=True, metavar="SECONDS",
+              help="How long to wait for a sealed or absent Vault.")  # fmt: skip
+@click.option("--profile", "profile_name", default="nccid", show_default=True, help="A profile of policies/deid.")
+@click.option("--landing", is_flag=True, help="IN_DIR is a landing of `readingroom ingest`: see below.")
+@opt_outs_option
+@click.option("--jobs", type=click.IntRange(1, 256), help="Files at a time [default: the processors there are].")
+@click.option("--receipt", type=click.Path(path_type=Path), help="One line per input, with its names: identified.")
+@click.option("--explain", type=click.Path(path_type=Path), help="One line per element, without values: identified.")
+@click.option(
+    "--clinical-report", type=click.Path(path_type=Path), help="How clinical cells came about, counted: identified."
+)
+def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
+    """De-identify the images and clinical records below IN_DIR into OUT_DIR.
+
+    Every regular file is tried, whatever its name; links are not followed. A file is released, held for a person, or
+    rejected; OUT_DIR/manifest.jsonl names what was released, the receipt answers for every input.
+
+    With --landing, the inputs are the instances and clinical records of committed batches alone (folders with a
+    batch.json): not the batches' own records, and not what an ingest that was killed left behind.
+
+    With --opt-outs, files of a patient who opted out are rejected, and what was released of them earlier goes. The folder
+    holds pairs asked-<day>.txt and answered-<day>.txt of the last 7 days (one NHS number a line; the answer lists who did
+    not opt out; a number in no question is held) and, or instead, opted-out.txt (one identifier a line, of any kind).
+    """
+    _check_places(in_dir, out_dir, given)
+    away = opt_outs_in(given["opt_outs"])
+    project = project_id(project_name)
+    rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
+    with contextlib.ExitStack() as open_things:
+        tree = open_things.enter_context(Tree(in_dir))
+        keys = _keys(project, given)
+        warehouse = FolderWarehouse(out_dir, project)
+        open_things.callback(warehouse.close)
+        receipt, explain, report = (_sheet(given[name], open_things) for name in _SHEETS)
+        setup = deid_wiring.setup_document(rules, project, keys, explain=explain is not None)
+        jobs = given["jobs"] or len(os.sched_getaffinity(0))
+        working = open_things.enter_context(deid_wiring.workers(setup, tree, warehouse, jobs))
+        show = open_things.enter_context(progress("files"))
+        batches = CommittedBatches(tree) if given["landing"] else None
+        told = batches.told if batches else told_by
+        counts = deidentify(
+            Run(project=project, profile=rules.profile.document["profile"], profile_sha256=rules.profile.sha256),
+            World(
+                inputs=batches or tree,
+                workers=working,
+                warehouse=warehouse,
+                clinical=Clinical(policy=_policy(rules), tables=TableFiles(), told=told, report=report),
+                opt_outs=away.known_as(Pseudonyms(keys, project).name),
+                receipt=receipt,
+                explain=explain,
+                progress=show,
+            ),
+        )
+    _report(counts)
+
+
+def _check_places(in_dir: Path, out_dir: Path, given: dict[str, Any]) -> None:
+    """Sheets hold names of inputs, so they lie outside OUT_DIR; and nothing written may be read as an input."""
+    if bool(given["key_file"]) == given["vault"]:
+        raise click.UsageError("give either --key-file FILE or --vault")
+    source, target = in_dir.resolve(), out_dir.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise click.UsageError("IN_DIR and OUT_DIR must lie apart")
+    places = {name: given[name].resolve() for name in _SHEETS if given[name]}
+    for name, place in places.items():
+        if target in {place, *place.parents} or source in {place, *place.parents}:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} holds identifiers and must lie outside IN_DIR and OUT_DIR")
+    if given["opt_outs"] and {source, target} & {(away := given["opt_outs"].resolve()), *away.parents}:
+        raise click.UsageError("--opt-outs holds identifiers and must lie outside IN_DIR and OUT_DIR")
+    if len(set(places.values())) < len(places):
+        raise click.UsageError("--receipt, --explain and --clinical-report: no two files may be one")
+
+
+def _policy(rules: deid_wiring.Rules) -> Policy:
+    return policy_from(rules.clinical.document, rules.clinical.sha256)
+
+
+def _profile_name(name: str) -> str:
+    if not name.replace("-", "").isalnum() or not name.isascii() or not name.islower():
+        raise click.UsageError(f"--profile {name[:40]!r}: a name of policies/deid/profiles, without .yaml")
+    return name
+
+
+def _keys(project: ProjectId, given: dict[str, Any]) -> PurposeKeys:
+    if given["key_file"]:
+        return deid_wiring.keys_from_file(given["key_file"])
+    patience = Patience(seconds=given["vault_wait"], say=_say, now=time.monotonic, sleep=time.sleep)
+    wire = Wire(timing=Timing(budget=min(VAULT_ATTEMPT, given["vault_wait"] + 1.0)))
+    return wait_for_vault(lambda: drawn(project, wire), patience)
+
+
+def drawn(project: ProjectId, wire: Wire, token_file: Path | None = None) -> PurposeKeys:
+    """The project's keys, by one short login."""
+    place = {} if token_file is None else {"token_file": token_file}
+    with VaultSession(role(project), wire=wire, **place) as session:
+        return draw(session, project)
+
+
+def _sheet(path: Path | None, open_things: contextlib.ExitStack) -> FileSheet | None:
+    if path is None:
+        return None
+    sheet = FileSheet(path)
+    open_things.callback(sheet.abandon)
+    return sheet
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _report(counts: Counter[tuple[str, str]]) -> None:
+    by_outcome: Counter[str] = Counter()
+    for (outcome, _), count in counts.items():
+        by_outcome[outcome] += count
+    total = sum(by_outcome.values())
+    parts = ", ".join(f"{by_outcome[outcome]} {outcome}" for outcome in ("released", "held", "rejected"))
+    click.echo(f"{total} files: {parts}")
+    for (outcome, reason), count in sorted(counts.items()):
+        if reason:
+            click.echo(f"  {outcome}  {reason}  {count}")

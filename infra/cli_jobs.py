@@ -1,0 +1,183 @@
+"""`readingroom platform job`: the Jobs that move data, one step each, and the one that makes accounts what a roster says.
+
+Each may be given again: what was done over the same input is not done twice. What was refused is in the receipts, which stay on
+the identified side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from images import build
+from infra import places, settings
+from infra.jobs import ROSTER_CLAIM, Mount, Work, decision_name, manifest
+from readingroom.contract import ACCOUNT_INGEST, PROJECT_ID, cut_account, deid_account
+from readingroom.domain.errors import WrongSetUp
+
+CENTRE = re.compile(r"[A-Z0-9]{2,12}")
+project_option = click.option("--project", required=True, metavar="ID", help="Which project; it has a decision.")
+
+
+@click.group()
+def job() -> None:
+    """Start one step in the cluster and watch it to its end: ingest, deid, cut; and enrol, for accounts."""
+
+
+@job.command()
+@click.option("--centre", required=True, metavar="CODE", help="Who sent it: the folder of that name in the inbox.")
+def ingest(centre: str) -> None:
+    """Receive what a centre has put into its inbox: checked, stored once, a receipt line each."""
+    if not CENTRE.fullmatch(centre):
+        raise click.UsageError("a centre is 2 to 12 capital letters and digits")
+    inbox = places.volume("inbox") / centre
+    if not inbox.is_dir():
+        raise WrongSetUp(
+            what="ingest", which=centre, why="it has no folder in the inbox", next_step=f"put its files into {inbox}"
+        )
+    _run(ingest_work(centre, _listing(inbox), _services()))
+
+
+@job.command()
+@project_option
+def deid(project: str) -> None:
+    """De-identify what has been received, under this project's own key."""
+    _decided(project)
+    landing = _listing(places.volume("landing"))
+    _run(deid_work(project, landing, _services()))
+
+
+@job.command()
+@project_option
+def cut(project: str) -> None:
+    """Cut the project's subset out of its warehouse: what the decision covers, as one image named by its digest."""
+    decision = _decided(project).read_text(encoding="utf-8")
+    stamp = _hash([decision, _listing(places.volume(f"warehouse-{project}"))])
+    _run(cut_work(project, stamp, _services()))
+
+
+@job.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def enrol(as_json: bool) -> None:
+    """Make accounts and roles exactly what the roster says, and print everybody's handle. Absent means no."""
+    from infra.components.portal import enrol_job  # noqa: PLC0415 (Pulumi is slow to import)
+
+    folder = places.volume(ROSTER_CLAIM)
+    roster = folder / "roster.json"
+    if not roster.is_file():
+        raise WrongSetUp(what="enrol", which=roster.name, why="there is none", next_step=f"write {roster}")
+    _watch(enrol_job(roster.read_text(encoding="utf-8"), _services()))
+    handles = json.loads((folder / "handles.json").read_text(encoding="utf-8"))
+    if as_json:
+        click.echo(json.dumps(handles))
+        return
+    for project, members in sorted(handles.items()):
+        for username, handle in sorted(members.items()):
+            click.echo(f"{project:20}  {handle}  {username}")
+
+
+def ingest_work(centre: str, stamp: str, image: str) -> Work:
+    """Reads the inbox, writes landing and receipts; has no key, no token and no flow."""
+    command = ["readingroom", "ingest", f"/inbox/{centre}", "--centre", centre, "--landing", "/landing"]
+    return Work(
+        role="ingest",
+        account=ACCOUNT_INGEST,
+        image=image,
+        command=(*command, "--receipt", f"/receipts/ingest-{centre}.jsonl"),
+        mounts=(
+            Mount(path="/inbox", claim="inbox"),
+            Mount(path="/landing", claim="landing", writable=True),
+            Mount(path="/receipts", claim="receipts", writable=True),
+        ),
+        stamp=f"{centre} {stamp}",
+    )
+
+
+def deid_work(project: str, stamp: str, image: str) -> Work:
+    """Reads landing, writes this project's warehouse and the receipts; reaches Vault and nothing else."""
+    command = ["readingroom", "deid", "/landing", "/warehouse", "--landing", "--project", project, "--vault"]
+    return Work(
+        role="deid",
+        project=project,
+        account=deid_account(project),
+        image=image,
+        command=(*command, "--jobs", "2", "--receipt", f"/receipts/deid-{project}.jsonl"),
+        mounts=(
+            Mount(path="/landing", claim="landing"),
+            Mount(path="/warehouse", claim=f"warehouse-{project}", writable=True),
+            Mount(path="/receipts", claim="receipts", writable=True),
+        ),
+        stamp=stamp,
+        asks_vault=True,
+        memory="2Gi",
+    )
+
+
+def cut_work(project: str, stamp: str, image: str) -> Work:
+    """Reads this project's warehouse and its decision, writes the cut; sees nothing identified."""
+    command = ["readingroom", "cohort", "cut", "--project", project, "--warehouse", "/warehouse", "--out", "/cuts"]
+    return Work(
+        role="cut",
+        project=project,
+        account=cut_account(project),
+        image=image,
+        command=(*command, "--decision", "/etc/readingroom/decision/decision.json"),
+        mounts=(
+            Mount(path="/warehouse", claim=f"warehouse-{project}"),
+            Mount(path="/cuts", claim=f"cuts-{project}", writable=True),
+            Mount(path="/etc/readingroom/decision", config=decision_name(project)),
+        ),
+        stamp=stamp,
+        memory="512Mi",
+    )
+
+
+def _services() -> str:
+    """The image of all data Jobs. Raises `WrongSetUp` when the code is newer than any `platform up`."""
+    found = build.references().get("services")
+    if found is None:
+        raise WrongSetUp(
+            what="job",
+            which="image services",
+            why="it is not built from this checkout as it is now",
+            next_step="readingroom platform up",
+        )
+    return found
+
+
+def _run(work: Work) -> None:
+    _watch(manifest(work))
+
+
+def _watch(job: Mapping[str, Any]) -> None:
+    from infra import job_runner  # noqa: PLC0415 (the client of Kubernetes is slow to import)
+
+    job_runner.run(job, click.echo)
+
+
+def _decided(project: str) -> Path:
+    found = settings.decisions().get(project) if PROJECT_ID.fullmatch(project) else None
+    if found is None:
+        raise WrongSetUp(
+            what="job",
+            which=f"project {project[:40]!r}",
+            why="there is no decision for it",
+            next_step="readingroom project decide, then readingroom platform up",
+        )
+    return found
+
+
+def _listing(folder: Path) -> str:
+    """What a folder holds, by name, size and time: enough to see that something came or went."""
+    found = sorted((str(file.relative_to(folder)), file.stat()) for file in folder.rglob("*") if file.is_file())
+    return _hash([(name, status.st_size, status.st_mtime_ns) for name, status in found])
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""What a Job of ours is: the pure half of `readingroom platform job`; `job_runner.py` starts and watches it.
+
+A Job has one account, the folders it needs and no more, and no way out but to Vault where its work needs a key. Its name
+ends in a hash of what it works on: what was done is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from readingroom.contract import (
+    LABEL_PROJECT,
+    LABEL_ROLE,
+    QUARANTINE,
+    SERVICE_UID,
+    VAULT_AUDIENCE,
+    VAULT_CA_PATH,
+    VAULT_TOKEN_PATH,
+    object_name,
+)
+
+SECONDS: Final = 3600
+CONTAINER: Final = "work"
+ROSTER_CLAIM: Final = "accounts-roster"
+
+
+def decision_name(project: str) -> str:
+    """The ConfigMap of one project's decision."""
+    return f"decision-{project}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A claim or a ConfigMap at a path; only what says so can be written."""
+
+    path: str
+    claim: str = ""
+    config: str = ""
+    writable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One Job. `stamp` is what it works on; the same stamp is the same Job."""
+
+    role: str
+    account: str
+    image: str
+    command: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    stamp: str
+    namespace: str = QUARANTINE
+    project: str = ""
+    asks_vault: bool = False
+    memory: str = "1Gi"
+
+    @property
+    def name(self) -> str:
+        """Role, project, and a hash of all that decides what comes out."""
+        decides = json.dumps([self.image, self.command, self.stamp], sort_keys=True)
+        parts = [
+            self.role,
+            *([self.project] if self.project else []),
+            hashlib.sha256(decides.encode()).hexdigest()[:10],
+        ]
+        return object_name(*parts)
+
+
+def manifest(work: Work) -> dict[str, Any]:
+    """The Job as the API takes it. A refusal of its process ends it; a pod that was killed or evicted is tried again."""
+    labels = {LABEL_ROLE: work.role, **({LABEL_PROJECT: work.project} if work.project else {})}
+    ends = {"containerName": CONTAINER, "operator": "In", "values": [1, 2, 3]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": work.name, "namespace": work.namespace, "labels": labels},
+        "spec": {
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": SECONDS,
+            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": ends}]},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(work)},
+        },
+    }
+
+
+def _pod(work: Work) -> dict[str, Any]:
+    """Everything that Pod Security `restricted` asks, and no token for the API server."""
+    volumes, mounts = _folders(work)
+    if work.asks_vault:
+        volumes += vault_volumes()
+        mounts += vault_mounts()
+    return {
+        "serviceAccountName": work.account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": SERVICE_UID,
+            "runAsGroup": SERVICE_UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(work, mounts)],
+        "volumes": volumes,
+    }
+
+
+def _container(work: Work, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": CONTAINER,
+        "image": work.image,
+        "imagePullPolicy": "Never",
+        "command": list(work.command),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": {
+            "requests": {"cpu": "100m", "memory": work.memory},
+            "limits": {"cpu": "2", "memory": work.memory},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _folders(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Volumes and mounts: scratch space, and what the work names."""
+    volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}]
+    mounts: list[dict[str, Any]] = [{"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 (a mount of the pod)
+    for number, mount in enumerate(work.mounts):
+        claim, config = {"claimName": mount.claim}, {"name": mount.config}
+        source = {"persistentVolumeClaim": claim} if mount.claim else {"configMap": config}
+        volumes.append({"name": f"m-{number}", **source})
+        mounts.append({"name": f"m-{number}", "mountPath": mount.path, "readOnly": not mount.writable})
+    return volumes, mounts
+
+
+def vault_mounts() -> list[dict[str, Any]]:
+    """Where a container that asks Vault finds its token and Vault's certificate authority."""
+    return [
+        {"name": "vault-token", "mountPath": VAULT_TOKEN_PATH.rpartition("/")[0], "readOnly": True},
+        {"name": "vault-ca", "mountPath": VAULT_CA_PATH.rpartition("/")[0], "readOnly": True},
+    ]
+
+
+def vault_volumes() -> list[dict[str, Any]]:
+    """The volumes behind `vault_mounts`: a token for Vault alone, which opens nothing at the API server."""
+    token = {
+        "audience": VAULT_AUDIENCE,
+        "expirationSeconds": 600,  # the least that Kubernetes grants
+        "path": VAULT_TOKEN_PATH.rpartition("/")[2],
+    }
+    return [
+        {"name": "vault-token", "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}]}},
+        {"name": "vault-ca", "configMap": {"name": "vault-ca"}},
+    ]

@@ -1,0 +1,100 @@
+"""The only reader of `policies/`, decisions and grants for infrastructure: an unknown key is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from infra import places
+from infra.facts import Flow, Peer
+from readingroom import contract
+from readingroom.domain.errors import WrongSetUp
+
+POLICIES: Final = places.CHECKOUT / "policies"
+_PEER: Final = re.compile(r"(system|quarantine|hub|workspace)/([a-z][a-z0-9-]{0,40})")
+_PORT: Final = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})")
+_VERSIONS: Final = {"grants": re.compile(r"v(\d+)\.json"), "decisions": re.compile(r"d(\d+)\.json")}
+_PROJECT_SIDES: Final = ("hub", "workspace")
+
+
+def flows(file: Path = POLICIES / "network" / "flows.yaml") -> tuple[Flow, ...]:
+    """The allowed flows. Raises `WrongSetUp` with the entry's number for a word, key or port that is not known."""
+    document = _document(file, {"flows"})
+    return tuple(_flow(entry, f"{file.name}, flow {number}") for number, entry in enumerate(document["flows"], 1))
+
+
+def admission(folder: Path = POLICIES / "admission") -> Mapping[str, Mapping[str, Any]]:
+    """Name of each ValidatingAdmissionPolicy to its `spec`, one file per rule of `policies/admission`."""
+    return {file.stem: _document(file, {"sentence", "parameters", "spec"}) for file in sorted(folder.glob("*.yaml"))}
+
+
+def text(*parts: str) -> str:
+    """A file of `policies/`, as it is."""
+    return POLICIES.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def grants() -> dict[str, Path]:
+    """The grant file in force of each project: the highest version."""
+    return _highest("grants")
+
+
+def decisions() -> dict[str, Path]:
+    """The decision file in force of each project that the committee approved: the highest version."""
+    return _highest("decisions")
+
+
+def _highest(kind: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in sorted(places.state(kind).glob("*/")):
+        versions = {int(match[1]): file for file in folder.iterdir() if (match := _VERSIONS[kind].fullmatch(file.name))}
+        if versions:
+            found[folder.name] = versions[max(versions)]
+    return found
+
+
+def _flow(entry: Any, where: str) -> Flow:
+    if not isinstance(entry, dict) or entry.keys() != {"from", "to", "ports", "reason"}:
+        raise _wrong(where, "it needs exactly from, to, ports, reason")
+    source, destination = _peer(entry["from"], where), _peer(entry["to"], where)
+    if source.cidr:
+        raise _wrong(where, "only pods open connections")
+    if "workspace" in (source.namespace, destination.namespace) and {source.namespace, destination.namespace} - {
+        *_PROJECT_SIDES
+    }:
+        raise _wrong(where, "a workspace speaks with its own project's hub namespace only")
+    ports = []
+    for port in entry["ports"]:
+        found = _PORT.fullmatch(str(port))
+        if not found or int(found[2]) > 65535:
+            raise _wrong(where, f"port {port!r} is not written as tcp/N or udp/N")
+        ports.append((found[1].upper(), int(found[2])))
+    if not ports or not str(entry["reason"]).strip():
+        raise _wrong(where, "it names no port or no reason")
+    return Flow(source=source, destination=destination, ports=tuple(ports), reason=str(entry["reason"]))
+
+
+def _peer(word: Any, where: str) -> Peer:
+    if word == "api":
+        return Peer(namespace="", role="", cidr=f"{contract.NODE_ADDRESS}/32")
+    found = _PEER.fullmatch(str(word))
+    if not found:
+        raise _wrong(where, f"{word!r} is no peer; write <namespace>/<role> or api")
+    return Peer(namespace=found[1], role=found[2])
+
+
+def _document(file: Path, keys: set[str]) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise _wrong(file.name, f"it cannot be read ({type(error).__name__})") from error
+    if not isinstance(document, dict) or document.keys() != keys:
+        raise _wrong(file.name, f"its keys are not exactly {', '.join(sorted(keys))}")
+    return document
+
+
+def _wrong(which: str, why: str) -> WrongSetUp:
+    return WrongSetUp(what="policies", which=which, why=why, next_step="correct the file")

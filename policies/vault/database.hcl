@@ -1,0 +1,7 @@
+# The database: its serving certificate.
+path "rr-pki/sign/database" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "csr" = []
+  }
+}

@@ -1,0 +1,80 @@
+"""The arithmetic of the bench: percentiles of few values, ratios with an interval, tables that leave nothing out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.data import Run, report
+from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
+
+STARTS = [
+    *(Start("ours", 1, n, seconds, stages={"running": 0.5, "usable": seconds}) for n, seconds in enumerate((4, 2, 3))),
+    *(Start("stock", 1, n, seconds, stages={"usable": seconds}) for n, seconds in enumerate((6, 6, 6, 6))),
+    Start("stock", 1, 9, None, "TimeoutError: no answer"),
+    Start("ours", 2, 1, None, "TimeoutError: no answer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "expected"),
+    [
+        (1, 0.95, 1),
+        (8, 0.95, 8),
+        (19, 0.95, 19),
+        (20, 0.95, 19),
+        (30, 0.95, 29),
+        (100, 0.95, 95),
+        (100, 1.0, 100),
+        (4, 0.0, 1),
+    ],
+)
+def test_the_nearest_rank_is_one_of_the_values_and_of_few_the_largest(count: int, share: float, expected: int) -> None:
+    assert nearest_rank([float(value) for value in range(count, 0, -1)], share) == expected
+
+
+def test_a_failed_start_has_no_time_and_is_counted() -> None:
+    assert times(STARTS, "stock", 1) == [6, 6, 6, 6]
+    lines = spawn_table(STARTS, ["ours", "stock"], [1, 2]).splitlines()
+    assert lines[1].split() == ["ours", "1", "3", "0", "3.00", "4.00", "4.00"]
+    assert lines[2].split() == ["stock", "1", "5", "1", "6.00", "6.00", "6.00"]
+    assert lines[3].split() == ["ours", "2", "1", "1", "nan", "nan", "nan"], "no time is made up where nothing started"
+
+
+def test_a_ratio_is_of_medians_and_its_interval_is_the_same_each_time() -> None:
+    found = ratio([2, 3, 4], [6, 6, 6])
+    assert found.value == 0.5
+    assert found.low == pytest.approx(2 / 6)
+    assert found.high == pytest.approx(4 / 6)
+    assert found == ratio([2, 3, 4], [6, 6, 6])
+    assert str(found) == "0.50 (0.33 to 0.67)"
+
+
+def test_a_ratio_of_equal_times_has_no_width() -> None:
+    assert ratio([5.0, 5.0], [5.0]) == ratio([1.0], [1.0])
+
+
+def test_a_ratio_is_told_only_where_both_arms_started() -> None:
+    lines = ratio_lines(STARTS, "ours", ["stock", "bare"], [1, 2])
+    assert len(lines) == 1
+    assert lines[0].startswith("ours / stock, 1 at once: 0.50 ")
+
+
+def test_a_stage_that_an_arm_has_not_is_a_dash() -> None:
+    lines = stage_table(STARTS, ["ours", "stock"], [1], ["running", "usable"]).splitlines()
+    assert [line.split() for line in lines[1:]] == [["ours", "1", "0.50", "3.00"], ["stock", "1", "-", "6.00"]]
+
+
+def test_columns_line_up() -> None:
+    assert table(["arm", "s"], [["ours", "10.00"], ["a", "1"]]) == "arm       s\nours  10.00\na         1"
+
+
+def test_the_data_path_is_compared_by_what_one_core_does() -> None:
+    runs = [
+        Run("read and write", 1, 64, 1.0),
+        Run("deid", 1, 64, 4.0),
+        Run("deid", 1, 64, 5.0),
+        Run("deid", 2, 64, 2.0),
+    ]
+    rows = [line.split() for line in report(runs).splitlines()[1:]]
+    assert rows[1][1:] == ["1", "4.00", "16.0", "16.0", "4.0"], "the quicker of the two passes"
+    assert rows[2][1:] == ["2", "2.00", "32.0", "16.0", "4.0"]
