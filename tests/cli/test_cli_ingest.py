@@ -99,6 +99,7 @@ def test_wrong_input_is_one_line_and_the_right_status(tmp_path: Path, name: str)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    """No bytecode is written: this Python would leave it cut off at the limit, and broken for every later process."""
     inbox(tmp_path)
     done = subprocess.run(
         ["prlimit", "--fsize=16", "readingroom", *receiving(tmp_path)],
@@ -106,6 +107,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_that_looks_whole(tmp_path: P
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 1
     assert "Next:" in done.stderr.splitlines()[-1]

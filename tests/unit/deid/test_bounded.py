@@ -89,7 +89,7 @@ def test_every_call_gets_one_answer_from_several_children() -> None:
 
 
 def test_a_child_that_does_not_start_is_a_wrong_set_up() -> None:
-    with Pool("tests.unit.deid.hostile:no_start", {}) as pool, pytest.raises(WrongSetUp):
+    with Pool("tests.unit.deid.hostile:no_start", {}) as pool, pytest.raises(WrongSetUp, match="exit status 1"):
         pool.call({})
 
 

@@ -184,8 +184,11 @@ class _Child:
             with contextlib.suppress(TimeoutError):
                 self.take()
         if (self.document() if self.done else None) != {"ready": True}:
+            late = not self.done
             self.end()
-            raise _not_started("it ended or did not report in time")
+            raise _not_started(
+                f"no word in {START_SECONDS:.0f} s" if late else f"exit status {self._process.returncode}"
+            )
 
     def send(self, document: Document, descriptors: Sequence[int] = ()) -> None:
         """Hands over one document. A child that is dead already shows it when it is read from."""
