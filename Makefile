@@ -11,7 +11,7 @@ export UV_PYTHON := /usr/bin/python3
 export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo stop clean check fix test test-fast test-cluster bench measure
+.PHONY: help setup demo stop clean check fix test test-fast test-cluster built live beside bench measure
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,15 +50,27 @@ fix: setup  ## format, and write what is generated
 	@ruff check --fix --quiet . || true
 	@ruff format --quiet .
 
-test-fast: setup  ## everything that needs no cluster
-	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
+WITHOUT_CLUSTER := pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
 
-test-cluster: setup  ## the live node, last
+test-fast: setup  ## everything that needs no cluster
+	@$(WITHOUT_CLUSTER)
+
+test-cluster: built  ## the live node
+	@$(MAKE) live
+
+built: setup
 	@readingroom node build >/dev/null
 	@python -m images.build >/dev/null
+
+# The live part waits for most of its time: the rest runs beside it, yields to it, and speaks when it is done.
+test: check built  ## everything CI runs
+	@$(MAKE) -j2 beside live
+
+live:
 	@pytest -q -m cluster -p no:randomly tests/cluster
 
-test: check test-fast test-cluster  ## everything CI runs
+beside:
+	@said=$$(mktemp); status=0; nice -n 10 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
 
 bench: setup  ## spawn times against a bare pod and stock KubeSpawner, in one run
 	@python -m tests.bench
