@@ -10,8 +10,9 @@ UV := $(TOOLS)/bin/uv
 export UV_PYTHON := /usr/bin/python3
 export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+WITHOUT_CLUSTER := pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
 
-.PHONY: help setup demo stop clean check fix test test-fast test-cluster built live beside bench measure
+.PHONY: help setup demo stop clean check fix build test test-fast test-cluster test-beside bench measure
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,27 +51,22 @@ fix: setup  ## format, and write what is generated
 	@ruff check --fix --quiet . || true
 	@ruff format --quiet .
 
-WITHOUT_CLUSTER := pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
+build: setup  ## the programs of the node and the images, from pinned sources
+	@readingroom node build >/dev/null
+	@python -m images.build >/dev/null
 
 test-fast: setup  ## everything that needs no cluster
 	@$(WITHOUT_CLUSTER)
 
-test-cluster: built  ## the live node
-	@$(MAKE) live
+test-beside: setup  ## the same, yielding to what else runs, and told when it is done
+	@said=$$(mktemp); status=0; nice -n 10 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
 
-built: setup
-	@readingroom node build >/dev/null
-	@python -m images.build >/dev/null
-
-# The live part waits for most of its time: the rest runs beside it, yields to it, and speaks when it is done.
-test: check built  ## everything CI runs
-	@$(MAKE) -j2 beside live
-
-live:
+test-cluster: build  ## the live node
 	@pytest -q -m cluster -p no:randomly tests/cluster
 
-beside:
-	@said=$$(mktemp); status=0; nice -n 10 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
+# The live part waits for most of its time: the rest runs beside it.
+test: check build  ## everything CI runs
+	@$(MAKE) -j2 test-beside test-cluster
 
 bench: setup  ## spawn times against a bare pod and stock KubeSpawner, in one run
 	@python -m tests.bench
