@@ -65,7 +65,7 @@ def _sex(given: Document, document: Document) -> Column:
 def _check(file: str, document: Document) -> None:
     check_days(document["window"], file)
     for name, column in document["columns"].items():
-        check_column(name, column)
+        check_column(name, column, file)
         if name in {PATIENT, LINKED_BY}:
             off(file, f"{name} is a column of every joined table")
     whose = document["identifiers"]
