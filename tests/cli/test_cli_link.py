@@ -182,7 +182,7 @@ def test_nobody_sees_whom_another_has(work: Path) -> None:
     others = [line for line in offered if line["row"] not in {each["row"] for each in spine}]
     assert len(others) == len(TABLE) - 3
     sealed = b"".join(base64.b64decode(line["row"]) for line in offered)
-    assert not any(mark in sealed for mark in (b"2021", b"fvc", b"alive", b"2.5", b"{"))
+    assert not any(mark in sealed for mark in (b"2021", b"fvc", b"alive"))
     for line in others:
         for value in (line["number"], line["demographics"], line["row"]):
             assert not value or value.encode() not in for_project
