@@ -21,6 +21,8 @@ from readingroom.domain.deid.identity import is_nhs_number
 from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
 from readingroom.domain.linkage.tokens import LinkKey
 from tests.cli.command import Done, one_line, run, start
+from tests.cli.test_cli_decide import deciding
+from tests.unit.data.warehouses import unpacked
 from tests.unit.optout.people import ONE, THREE, TWO, image, spaced
 
 KEY = b"k" * 32
@@ -33,7 +35,7 @@ def person(patient: str, name: str, born: str, sex: str = "F", number: int = 1, 
 
 SENT = {
     "1.dcm": person(spaced(ONE), "O'Brien^Mary", "19500403"),
-    "2.dcm": person("RXH0000002", "Müller^Jürgen^^Dr=ignored", "19610102", "M"),
+    "2.dcm": person("RXH0000002", "Müller=Ignored^Jürgen", "19610102", "M"),
     "3.dcm": person("RXH0000003", "Okafor^Ada", "19720203", x00101000=("LO", TWO)),
     "4.dcm": person(THREE, "Nowak^Ewa", "19330405"),
     "5.dcm": person("RXH0000005", "Lindqvist^Pia", "19440506"),
@@ -131,7 +133,7 @@ def joined(work: Path) -> list[Done]:
 
 
 def rows(work: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO((work / "linked" / "follow-up.csv").read_text())))
+    return list(csv.DictReader(io.StringIO((work / "linked" / "clinical.csv").read_text())))
 
 
 def written(work: Path, *names: str) -> bytes:
@@ -159,7 +161,7 @@ def test_who_is_the_same_on_both_sides_is_joined_and_dates_move_as_those_of_the_
         "A",
     )
     assert (two["vital_status"], three["fvc"]) == ("", "")  # a text that is no code; a number of theirs
-    table = parquet.read_table(work / "linked" / "follow-up.parquet").to_pylist()
+    table = parquet.read_table(work / "linked" / "clinical.parquet").to_pylist()
     assert [row["patient"] for row in table] == sorted(people)
     facts = json.loads((work / "linked" / "linked.json").read_text())
     for name, digest in facts["files"].items():
@@ -275,6 +277,54 @@ def test_who_left_the_warehouse_since_gets_no_row(work: Path) -> None:
     assert Pseudonyms(PurposeKeys.from_secret(KEY), "demo").patient(f"nhs:{ONE}").encode() not in written(
         work, "linked"
     )
+
+
+def cutting(work: Path, *more: object, linked: str = "linked") -> Done:
+    given = ("--project", "demo", "--warehouse", work / "w", "--out", work / "cuts", "--linked", work / linked)
+    return run("cohort", "cut", *given, *more, state=work / "state")
+
+
+def test_a_cut_carries_the_joined_table_if_the_decision_names_it_and_is_refused_otherwise(work: Path) -> None:
+    joined(work)
+    assert run(*deciding(), state=work / "state").returncode == 0
+    refused = cutting(work)
+    assert refused.returncode == 3
+    assert "follow-up" in one_line(refused)
+    assert not (work / "cuts" / "cut.json").exists()
+    assert run(*deciding(), "--linked", "follow-up", state=work / "state").returncode == 0
+    record = json.loads(cutting(work, "--json").stdout)
+    inside = unpacked(work / "cuts" / record["tar"])
+    tables = {name: content for name, content in inside.items() if name.startswith("linked/follow-up/")}
+    assert {name.rsplit("/", 1)[1] for name in tables if not name.endswith(":")} == {
+        "clinical.csv",
+        "clinical.parquet",
+        "clinical-dictionary.csv",
+    }
+    assert tables["linked/follow-up/clinical.csv"] == (work / "linked" / "clinical.csv").read_bytes()
+    named = {file["path"]: file for file in json.loads(inside["MANIFEST.json"])["files"]}
+    for name in tables:
+        if not name.endswith(":"):
+            assert named[name]["modality"] == "linked"
+            assert named[name]["sha256"] == hashlib.sha256(bytes(inside[name])).hexdigest()
+    assert json.loads(cutting(work, "--json").stdout) == record
+
+
+def test_a_joined_table_that_somebody_touched_or_of_another_project_is_in_no_cut(work: Path) -> None:
+    joined(work)
+    assert run(*deciding(), "--linked", "follow-up", state=work / "state").returncode == 0
+    shutil.copytree(work / "linked", work / "touched")
+    (work / "touched" / "clinical.csv").write_text("patient,linked_by\n")
+    shutil.copytree(work / "linked", work / "others")
+    facts = json.loads((work / "linked" / "linked.json").read_text())
+    (work / "others" / "linked.json").write_text(json.dumps({**facts, "project": "other"}))
+    shutil.copytree(work / "linked", work / "odd")
+    (work / "odd" / "linked.json").write_text(json.dumps({**facts, "policy": "../../etc"}))
+    for folder, status in (("touched", 3), ("others", 3), ("odd", 1), ("w", 1)):
+        done = cutting(work, linked=folder)
+        assert done.returncode == status, folder
+        assert "Next: " in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    assert not (work / "cuts" / "cut.json").exists()
 
 
 def test_the_report_tells_no_small_count(work: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from readingroom.adapters.durable import write_new
 from readingroom.application.ports_link import Joined, Kept, Spine, Tokens
 from readingroom.contract import PROJECT_ID
+from readingroom.domain.access import POLICY
 from readingroom.domain.deid.profile import normal
 from readingroom.domain.document import HEX, Table, unique_keys
 from readingroom.domain.errors import ReadingRoomError, Refused, WrongSetUp
@@ -29,7 +30,6 @@ KEPT: Final = "readingroom/link-kept/v1"
 LONGEST: Final = 1 << 16  # bytes of a line
 LARGEST_KEPT: Final = 1 << 30
 LONGEST_CELL: Final = 4096
-_POLICY: Final = re.compile(r"[a-z][a-z0-9-]{1,30}")
 _PATIENT: Final = re.compile(r"[A-Z2-7]{20}")
 _SEALED: Final = re.compile(r"[A-Za-z0-9+/]{1,65000}={0,2}")
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{86}==")
@@ -124,8 +124,7 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def partner_rows(path: Path, policy: LinkedPolicy) -> Iterator[dict[str, str]]:
-    """The rows of the partner's table by header, of the fields that the policy names. Raises `WrongSetUp` and `Refused`."""
-    wanted = set(policy.fields())
+    """The rows of the partner's table by header, which has each field of the policy once. Raises `WrongSetUp` and `Refused`."""
     with _read(path), path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
         header = [normal(field) for field in next(rows, [])]
@@ -133,7 +132,7 @@ def partner_rows(path: Path, policy: LinkedPolicy) -> Iterator[dict[str, str]]:
         for number, row in enumerate(rows, 2):
             if len(row) != len(header) or any(len(cell) > LONGEST_CELL for cell in row):
                 raise _off(path.name, f"row {number} is not as wide as the header, or has a cell that is too long")
-            yield {field: cell for field, cell in zip(header, row, strict=True) if field in wanted}
+            yield dict(zip(header, row, strict=True))
 
 
 def _record(line: Table, side: Side) -> Record:
@@ -162,7 +161,7 @@ def _joined(line: Table) -> Joined:
 def _told(head: Table) -> dict[str, str]:
     found = {
         "link": head.text("link", LINK),
-        "policy": head.text("policy", _POLICY),
+        "policy": head.text("policy", POLICY),
         "policy_sha256": head.text("policy_sha256", HEX),
     }
     head.done()

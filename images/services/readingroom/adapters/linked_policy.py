@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
 from readingroom.adapters.clinical_policy import check_column, check_days
 from readingroom.adapters.policy_files import Document, checked, off, resolved_of, twice
+from readingroom.domain.access import POLICY
 from readingroom.domain.clinical.policy import Column, policy_from
 from readingroom.domain.deid.profile import normal
 from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.linkage.table import LINKED_BY, PATIENT, LinkedPolicy
 
 FOLDER: Final = Path("deid", "linked")
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,30}")
 
 
 def linked_policy(policies: Path, name: str) -> LinkedPolicy:
     """The policy of that name. Raises `WrongSetUp` naming the file and the place that is off."""
-    if not _NAME.fullmatch(name):
+    if not POLICY.fullmatch(name):
         raise WrongSetUp(
             what="linkage policy",
             which=repr(name[:40]),
