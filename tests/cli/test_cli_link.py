@@ -382,6 +382,17 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Path, step: Any, status: 
     assert not any(mark in line for mark in (*OURS, *THEIRS))
 
 
+def test_nothing_is_written_among_the_files_of_landing_and_warehouse(work: Path) -> None:
+    begin(work)
+    for tokens in ("w/project.tokens", "landing/project.tokens"):
+        done = ask(work, "--confirm", tokens=tokens)
+        assert done.returncode == 2
+        assert "--tokens must lie outside" in done.stderr
+    assert (work / "keys" / "project.key").exists()
+    joined_into = join(work, out="w/linked")
+    assert joined_into.returncode == 2
+
+
 def test_a_row_that_is_off_is_named_by_its_number(work: Path) -> None:
     begin(work)
     (work / "table.csv").write_text(f"{HEADER}\n{TABLE[0]}\n{TABLE[1]},more\n")

@@ -88,6 +88,7 @@ def ask(project_name: str, policy_name: str, key: Path, confirm: bool, as_json: 
 
     Without --confirm nothing is written and the key is not used.
     """
+    _check_apart({f"--{name}": given[name] for name in ("tokens", "kept")}, given["landing"], given["warehouse"])
     project, policy = project_id(project_name), _policy(policy_name)
     away, once = opt_outs_in(given["opt_outs"]), _key(key, Side.PROJECT)
     under = linking.Link(key=once.key(), policy=policy, project=project)
@@ -168,11 +169,19 @@ def match(project_tokens: Path, partner_tokens: Path, spine: Path, as_json: bool
 @json_option
 def join(spine: Path, kept: Path, warehouse: Path, policy_name: str, out: Path, as_json: bool) -> None:
     """Project's side: open the rows that matched, check each cell, move dates as the patient's images, and write the table."""
+    _check_apart({"--out": out}, warehouse)
     ours = link_files.read_kept(kept)
     opening = linking.Opening(kept=ours, policy=_policy(policy_name), patients=_patients(warehouse, ours.project))
     rows, changed = linking.join(link_files.read_spine(spine), opening, SealedRows(ours.sealing), LinkedFolder(out))
     note = "" if changed else "; it was there already, nothing changed"
     _say(as_json, {"rows": rows, "changed": changed}, [f"joined {rows} rows of {ours.project}{note}"])
+
+
+def _check_apart(written: Mapping[str, Path], *folders: Path) -> None:
+    """What is written lies neither among the identified files nor where a project's files are."""
+    for option, path in written.items():
+        if any(path.resolve().is_relative_to(folder.resolve()) for folder in folders):
+            raise click.UsageError(f"{option} must lie outside --landing and --warehouse")
 
 
 def _policy(name: str) -> LinkedPolicy:
