@@ -324,6 +324,11 @@ def test_a_joined_table_that_somebody_touched_or_of_another_project_is_in_no_cut
         assert done.returncode == status, folder
         assert "Next: " in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
+    facts["files"]["clinical.csv"] = "0" * 64
+    (work / "others" / "linked.json").write_text(json.dumps(facts))
+    twice = cutting(work, "--linked", work / "others")
+    assert twice.returncode == 3
+    assert "twice" in one_line(twice)
     assert not (work / "cuts" / "cut.json").exists()
 
 

@@ -74,7 +74,11 @@ class WarehouseFolder:
                 if line.path in found:
                     raise _off(f"line {number}", "it names a file for the second time")
                 found[line.path] = line
-        return [*found.values(), *self._linked]
+        for line in self._linked:
+            if line.path in found:
+                raise _off(line.path, "it is given twice", _MAKERS[LINKED])
+            found[line.path] = line
+        return list(found.values())
 
     def size(self, line: Released) -> int:
         """See the port `Warehouse`."""
