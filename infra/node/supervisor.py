@@ -67,12 +67,16 @@ def run() -> None:
     children: dict[str, int] = {}
     tended, permitted = 0.0, 0
     while True:
+        needed: list[Process] = []
         for process, healthy, limit in steps():
+            needed.append(process)
             if not _current(process):
                 processes.stop(process.name, 5)
                 log.info("starting %s", process.name)
                 children[process.name] = processes.start(process).pid
-                _wait(process, healthy, limit)
+                _wait(needed, healthy, limit)
+                if not all(map(_current, needed[:-1])):
+                    break  # what died meanwhile comes first
             if process.name == "kube-apiserver":
                 permitted = _permit(permitted)
         _reap()
@@ -88,12 +92,13 @@ def _current(process: Process) -> bool:
     return known is not None and known.fingerprint == process.fingerprint
 
 
-def _wait(process: Process, healthy: Check, limit: float) -> None:
-    end = time.monotonic() + limit
+def _wait(needed: list[Process], healthy: Check, limit: float) -> None:
+    """Until the last one is well, or one of them has ended."""
+    process, end = needed[-1], time.monotonic() + limit
     while time.monotonic() < end:
         _reap()
-        if processes.running(process.name) is None:
-            log.error("%s ended: %s", process.name, processes.last_lines(process.name))
+        if ended := [each.name for each in needed if processes.running(each.name) is None]:
+            log.error("%s ended: %s", ended[0], processes.last_lines(ended[0]))
             time.sleep(1)
             return
         if healthy():
