@@ -18,6 +18,7 @@ from readingroom.domain.people import USERNAME
 
 SCHEMA: Final = "readingroom/decision/v1"
 CLINICAL: Final = "clinical"  # what a manifest's line says instead of a modality, of a file of the clinical table
+INDEX: Final = "index"  # and of the index of series, which only a cut has
 MODALITY: Final = re.compile(r"[A-Z][A-Z0-9]{1,15}")  # DICOM PS3.3 section C.7.3.1.1.1: a CS of defined terms
 
 
@@ -54,8 +55,8 @@ class Released:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is no image but a file of the clinical table, which has no patient, study or series of its own."""
-        return self.modality == CLINICAL
+        """Whether it is no image but a table, which has no patient, study or series of its own."""
+        return self.modality in {CLINICAL, INDEX}
 
     @property
     def patient(self) -> str:
