@@ -22,8 +22,10 @@ from readingroom.domain.quality import ABSENT, HIDDEN, OUTSIDE, SMALL, UNREADABL
 Document = Mapping[str, Any]
 Told = Mapping[str, Mapping[str, str]]  # reason code → its sentence and next step
 _SLIVER: Final = 1.2  # per cent of a bar: what stands for a small count, whatever it is
+_LEAST: Final = 0.6  # and the least that can be seen
 _NO_MONTH: Final = {ABSENT: "no study date", UNREADABLE: "no valid date", OUTSIDE: "outside the collection's window"}
-_HOW: Final = {"ok": "as sent", "repaired": "repaired", "unmapped": "nothing usable", "null": "nothing sent"}
+_HOW: Final = {"ok": "as sent", "repaired": "repaired", "unmapped": "unusable", "null": "not sent"}
+_OUTCOMES: Final = ("received", "held", "rejected")
 _STYLE: Final = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1c2330;--soft:#4f5b6c;--line:#d5dbe3;--track:#e9edf2;--card:#f5f7fa;
 --one:#2563a8;--two:#2a8f86;--three:#b8560f;--link:#1d4f8a}
@@ -39,11 +41,12 @@ nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;ma
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(10rem,1fr));gap:.75rem;margin:1rem 0}
 dl div{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem}
 dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.35rem;font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+.scroll{overflow-x:auto;margin-top:.8rem}table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;color:var(--soft);padding:.4rem 0}
 th,td{text-align:left;padding:.28rem .6rem .28rem 0;border-bottom:1px solid var(--line);vertical-align:middle}
-th{font-weight:600}tbody th{font-weight:400}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-td.bar{width:34%;min-width:9rem;padding-right:1rem}td.bar svg{display:block;width:100%;height:.8rem}
+th{font-weight:600}tbody th{font-weight:400}.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
+td.bar{width:34%;min-width:8rem;padding-right:1rem}td.bar svg{display:block;width:100%;height:.8rem}
+td:last-child:not([class]){min-width:13rem}
 figure{margin:1rem 0}figure svg{width:100%;height:auto;display:block}
 .track{fill:var(--track)}.one{fill:var(--one)}.two{fill:var(--two)}.three{fill:var(--three)}
 .few{fill:none;stroke:var(--one);stroke-width:1.5}.grid{stroke:var(--line)}
@@ -119,7 +122,7 @@ def _summary(document: Document) -> str:
         "Images": landing["instances"],
         "Clinical records": landing["records"],
     }
-    return f'<p class="soft">{_n(batches["number"])} batches{escape(when)}</p>{_facts(facts)}'
+    return f'<p class="soft">{_several(batches["number"], "batch", "batches")}{escape(when)}</p>{_facts(facts)}'
 
 
 def _door(document: Document, told: Told) -> tuple[str, str, str]:
@@ -133,9 +136,9 @@ def _door(document: Document, told: Told) -> tuple[str, str, str]:
                 _bar([("one" if line["outcome"] == "received" else "three", line["count"])], door["inputs"]),
                 escape(_sentence(line, told)),
             ]
-            for line in door["answers"]
+            for line in sorted(door["answers"], key=lambda line: (_OUTCOMES.index(line["outcome"]), -line["count"]))
         ]
-        text = f"<p>{_n(door['inputs'])} inputs in {_n(door['receipts'])} receipts.</p>" + _table(
+        text = f"<p>{_several(door['inputs'], 'input')} in {_several(door['receipts'], 'receipt')}.</p>" + _table(
             "Answers by reason", ["Answer", "Reason", "#Inputs", "|Share of inputs", "What it means"], rows
         )
     else:
@@ -238,11 +241,9 @@ def _through(first: str, last: str) -> list[str]:
 
 def _images(document: Document, _: Told) -> tuple[str, str, str]:
     text = "<p>Whether an element has a value, by modality.</p>" + _key({"one": "filled", "track": "empty or absent"})
-    for number, each in enumerate(document["fields"]):
+    told = [each for each in document["fields"] if each["fields"]]
+    for number, each in enumerate(told):
         name = escape(str(each["modality"]))
-        if not each["fields"]:
-            text += f'<p class="soft">{name}: too few images to say more.</p>'
-            continue
         rows = [
             [
                 f'{escape(row["field"])} <span class="soft">({row["tag"][:4]},{row["tag"][4:]})</span>',
@@ -256,6 +257,8 @@ def _images(document: Document, _: Told) -> tuple[str, str, str]:
             f"{name}: {_n(each['instances'])} images", ["Element", "#Filled", "#Empty", "|Share filled"], rows
         )
         text += f"<details{' open' if number == 0 else ''}><summary>{name}</summary>{table}</details>"
+    if few := [escape(str(each["modality"])) for each in document["fields"] if not each["fields"]]:
+        text += f'<p class="soft">Too few files to say more: {", ".join(few)}.</p>'
     return "images", "What images say of themselves", text
 
 
@@ -281,11 +284,17 @@ def _clinical(document: Document, _: Told) -> tuple[str, str, str]:
         ]
         for each in document["columns"]
     ]
-    heads = ["Column", *(f"#{_HOW[how].capitalize()}" for how in classes), "|Share", "#Unit unclear", "#Day or month?"]
+    heads = [
+        "Column",
+        *(f"#{_HOW[how].capitalize()}" for how in classes),
+        "|Share",
+        "#Unit unclear",
+        "#Day or month unclear",
+    ]
     text = (
         "<p>How the cells of each column come about, over every record: repaired is another form, unit or place; "
-        "nothing usable is a value of which nothing may stay. Unit unclear: two units were possible, so the cell is null. "
-        "Day or month: either way round was possible, so the template’s order was taken.</p>"
+        "unusable is a value of which nothing may stay. Unit unclear: two units were possible, so the cell is null. "
+        "Day or month unclear: either way round was possible, so the template’s order was taken.</p>"
     )
     key = _key({look: _HOW[how] for how, look in classes.items()})
     return "clinical", "The clinical record", facts + text + key + _table("Cells by column", heads, rows)
@@ -295,6 +304,10 @@ def _n(cell: Cell) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
     return {SMALL: SMALL.replace("-", "–"), HIDDEN: "withheld"}[cell]
+
+
+def _several(count: int, one: str, many: str = "") -> str:
+    return f"{_n(count)} {one if count == 1 else many or f'{one}s'}"
 
 
 def _facts(facts: Mapping[str, Cell]) -> str:
@@ -314,7 +327,7 @@ def _bar(parts: Iterable[tuple[str, Cell]], total: Cell, *, rest: bool = True) -
     if not isinstance(total, int) or total == 0:
         return ""
     listed = list(parts)
-    widths = [100 * cell / total if isinstance(cell, int) else _SLIVER if cell == SMALL else 0.0 for _, cell in listed]
+    widths = [_share(cell, total) if isinstance(cell, int) else _SLIVER if cell == SMALL else 0.0 for _, cell in listed]
     left = max(0.0, 100 - sum(widths)) if rest else 100.0
     drawn, x = [_rect("track", 0, 0, 100, 10)], 0.0
     for (look, cell), width in zip(listed, widths, strict=True):
@@ -322,6 +335,10 @@ def _bar(parts: Iterable[tuple[str, Cell]], total: Cell, *, rest: bool = True) -
         drawn.append(_rect(look, x, 0, wide, 10) if wide else "")
         x += wide
     return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{"".join(drawn)}</svg>'
+
+
+def _share(count: int, total: int) -> float:
+    return max(100 * count / total, _LEAST) if count else 0.0
 
 
 def _rect(look: str, *box: float) -> str:
