@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.quality_landing import ReceiptFiles
+from readingroom.adapters.quality_worker import factory
 from readingroom.domain.clinical.cells import How
 from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.quality import (
@@ -28,6 +30,9 @@ from readingroom.domain.quality import (
     partition,
     shown,
 )
+from readingroom.entrypoints import settings
+from tests.unit.data import instances
+from tests.unit.data.instances import element, part10
 
 IMAGE = ImageLook(study="s1", patient="p1", modality="CT", maker="GE", month="2020-04", filled=1)
 RECORD = RecordLook(
@@ -168,3 +173,34 @@ def test_what_is_no_receipt_of_the_centre_is_an_error_that_shows_nothing_of_it(c
 
 def _all(receipts: Iterator[Iterator[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
     return [list(lines) for lines in receipts]
+
+
+def looked_at(folder: Path, elements: Mapping[int, bytes]) -> dict[str, Any]:
+    policies = settings.policies_folder()
+    setup = {"key": "00" * 32, "clinical": clinical_policy(policies).document, "makers": ["SIEMENS"]}
+    (folder / "one").write_bytes(part10(dict(elements)))
+    with (folder / "one").open("rb") as file:
+        return dict(factory(setup)({"sort": None}, [file.fileno()]))
+
+
+def said(day: str = "20200412", modality: str = "CT", maker: str = "siemens") -> dict[int, bytes]:
+    return {
+        **instances.elements(),
+        0x00080020: element(0x00080020, "DA", day.encode()),
+        0x00080060: element(0x00080060, "CS", modality.encode()),
+        0x00080070: element(0x00080070, "LO", maker.encode()),
+        0x00180050: element(0x00180050, "DS", b"  "),
+    }
+
+
+def test_no_word_of_a_file_leaves_the_child(tmp_path: Path) -> None:
+    plain, odd = looked_at(tmp_path, said()), looked_at(tmp_path, said("Quux", "QUUX", "Quux Zebediah <b>"))
+    assert [plain[name] for name in ("modality", "maker", "month")] == ["CT", "SIEMENS", "2020-04"]
+    assert [odd[name] for name in ("modality", "maker", "month")] == ["other", "other", "no date"]
+    assert looked_at(tmp_path, said("19500102"))["month"] == "outside"
+    absent = looked_at(tmp_path, said("", "", ""))
+    assert [absent[name] for name in ("modality", "maker", "month")] == ["absent"] * 3
+    filled = {each.keyword for place, each in enumerate(FIELDS) if plain["filled"] >> place & 1}
+    assert {"StudyDate", "PatientBirthDate", "Manufacturer"} <= filled
+    assert "SliceThickness" not in filled, "spaces are no value"
+    assert plain["patient"] == odd["patient"] != "P-1", "a token of the run"
