@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from readingroom.adapters.bounded import Call, Pool
-from readingroom.adapters.landing import CLINICAL, INSTANCES, RECORD, CommittedBatches
+from readingroom.adapters.landing import CLINICAL, INSTANCES, RECORD, CommittedBatches, record_unreadable
 from readingroom.adapters.tree import Tree
 from readingroom.domain.clinical.cells import How
 from readingroom.domain.clinical.record import Sort
 from readingroom.domain.deid.outcome import Reason
-from readingroom.domain.door import Answer
+from readingroom.domain.door import CENTRE, Answer
 from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.quality import BatchLook, ImageLook, RecordLook
 
 WORKER: Final = "readingroom.adapters.quality_worker:factory"
-CENTRE: Final = re.compile(r"[A-Z0-9]{2,12}")
 LONGEST_LINE: Final = 1 << 20
 NEW: Final = "new"  # received without a reason
 
@@ -48,12 +46,7 @@ class LandingContents:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise WrongSetUp(
-                    what="landing",
-                    which=f"the {RECORD} of a batch",
-                    why=f"it cannot be read ({type(error).__name__})",
-                    next_step="restore it from the backup: ingest writes it once",
-                ) from error
+                raise record_unreadable(error) from error
             yield BatchLook(day=batch.split("/")[1], instances=numbers[0], records=numbers[1], counts=counts)
 
     def looks(self, centre: str) -> Iterator[ImageLook | RecordLook | None]:
@@ -74,12 +67,14 @@ class LandingContents:
     def _calls(self, centre: str, gone: list[None]) -> Iterator[Call[None]]:
         for batch in self._batches(centre):
             names = self._tree.files(hidden=False, below=batch)
-            committed = CommittedBatches(self._tree) if f"{batch}/{RECORD}" in names else None
-            for name in names if committed else ():
+            if f"{batch}/{RECORD}" not in names:
+                continue
+            told = CommittedBatches(self._tree).told  # of one batch: it keeps what it has read
+            for name in names:
                 kind = name.split("/")[3]
-                if committed is None or kind not in {INSTANCES, CLINICAL}:
+                if kind not in {INSTANCES, CLINICAL}:
                     continue
-                sort = (committed.told(name).sort or Sort.DATA) if kind == CLINICAL else None
+                sort = (told(name).sort or Sort.DATA) if kind == CLINICAL else None
                 try:
                     descriptor = self._tree.open(name)
                 except OSError:  # retracted meanwhile

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -73,12 +74,13 @@ class ReportFolder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, text in files.items():
-                with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".report-") as draft:
-                    draft.write(text.encode("utf-8"))
-                    draft.flush()
-                    whole = Path(f"{draft.name}-whole")
-                    whole.hardlink_to(draft.name)
-                    show(whole, self._folder / name)
+                descriptor, draft = tempfile.mkstemp(dir=self._folder, prefix=".report-")
+                try:
+                    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                        file.write(text)
+                    show(Path(draft), self._folder / name)
+                finally:
+                    Path(draft).unlink(missing_ok=True)
         except OSError as error:
             raise WrongSetUp(
                 what="quality report",
@@ -328,7 +330,7 @@ def _bar(parts: Iterable[tuple[str, Cell]], total: Cell, *, rest: bool = True) -
         return ""
     listed = list(parts)
     widths = [_share(cell, total) if isinstance(cell, int) else _SLIVER if cell == SMALL else 0.0 for _, cell in listed]
-    left = max(0.0, 100 - sum(widths)) if rest else 100.0
+    left = max(0.0, 100 - sum(widths)) if rest else 0.0
     drawn, x = [_rect("track", 0, 0, 100, 10)], 0.0
     for (look, cell), width in zip(listed, widths, strict=True):
         wide = left if cell == HIDDEN else width

@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from readingroom.adapters.policy_files import checked
-from readingroom.adapters.quality_landing import CENTRE, LandingContents, ReceiptFiles
+from readingroom.adapters.quality_landing import LandingContents, ReceiptFiles
 from readingroom.adapters.quality_page import ReportFolder
 from readingroom.adapters.tree import Tree
 from readingroom.application.report_quality import report_quality
 from readingroom.domain.deid.profile import profile_set
+from readingroom.domain.door import CENTRE
 from readingroom.entrypoints import deid_wiring, settings
 from readingroom.entrypoints.cli.progress import progress
 
