@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 WITHOUT_CLUSTER := pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster"
 
-.PHONY: help setup demo stop clean check fix build test test-fast test-cluster test-beside bench measure
+.PHONY: help setup demo stop clean check fix build test test-fast test-cluster test-beside bench plan measure
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ test: check build  ## everything CI runs
 
 bench: setup  ## spawn times against a bare pod and stock KubeSpawner, in one run
 	@python -m tests.bench
+
+plan: setup  ## simulates the scale plan of policies/scale and writes its page and picture
+	@python -m tests.bench.scale
 
 measure: setup  ## the table of figures that make us look again
 	@python -m tests.measure

@@ -55,7 +55,7 @@ BOOTSTRAP: Final = {  # cluster role and its binding, by name: (subject kind, su
 
 
 def bootstrap() -> None:
-    """The identities that come before Pulumi may what they must, and nothing else."""
+    """The identities that come before Pulumi may what they must, and nothing else. Brief: who died meanwhile waits for it."""
     rbac = "rbac.authorization.k8s.io"
     objects: list[dict[str, Any]] = []
     for name, (kind, subject, rules) in BOOTSTRAP.items():
@@ -68,7 +68,8 @@ def bootstrap() -> None:
             "subjects": [{"apiGroup": rbac, "kind": kind, "name": subject}],
         })  # fmt: skip
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=readingroom-node", "-f", "-", given=text)
+    words = ("apply", "--server-side", "--force-conflicts", "--field-manager=readingroom-node", "-f", "-")
+    kubectl(*words, given=text, seconds=3)
 
 
 def kubectl(*words: str, given: str | None = None, seconds: int = 30) -> str:

@@ -65,19 +65,16 @@ def _leased() -> bool:
 def run() -> None:
     """Until a signal ends it. The children stay."""
     children: dict[str, int] = {}
-    tended = 0.0
-    if processes.running("kube-apiserver"):  # an earlier state of the code may have started it, with fewer identities
-        _quietly(cluster.bootstrap)
+    tended, permitted = 0.0, 0
     while True:
         for process, healthy, limit in steps():
-            if _current(process):
-                continue
-            processes.stop(process.name, 5)
-            log.info("starting %s", process.name)
-            children[process.name] = processes.start(process).pid
-            _wait(process, healthy, limit)
+            if not _current(process):
+                processes.stop(process.name, 5)
+                log.info("starting %s", process.name)
+                children[process.name] = processes.start(process).pid
+                _wait(process, healthy, limit)
             if process.name == "kube-apiserver":
-                _quietly(cluster.bootstrap)
+                permitted = _permit(permitted)
         _reap()
         if time.monotonic() - tended > TEND_SECONDS:
             tended = time.monotonic()
@@ -105,17 +102,27 @@ def _wait(process: Process, healthy: Check, limit: float) -> None:
     log.error("%s is not well after %.0f s: %s", process.name, limit, processes.last_lines(process.name))
 
 
+def _permit(permitted: int) -> int:
+    """The process id of the API server that knows our identities; one that has no answer now is asked in the next round."""
+    known = processes.running("kube-apiserver")
+    if known is None or known.pid == permitted:
+        return permitted
+    return known.pid if _quietly(cluster.bootstrap) else permitted
+
+
 def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def _quietly(work: Callable[[], None]) -> None:
+def _quietly(work: Callable[[], None]) -> bool:
     try:
         work()
     except TryAgain as error:
         log.warning("%s", error)
+        return False
+    return True
 
 
 def main() -> None:

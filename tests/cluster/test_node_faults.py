@@ -138,6 +138,19 @@ def test_a_killed_part_is_started_again_and_whoever_works_goes_on(work: Work, na
     work.still_tries(tried)
 
 
+def test_a_part_that_dies_while_another_is_being_started_does_not_wait_for_it(work: Work) -> None:
+    first, tried = processes.running("kube-apiserver"), work.look()
+    assert first
+    os.kill(first.pid, signal.SIGKILL)
+    while (again := processes.running("kube-apiserver")) is None or again.pid == first.pid:
+        time.sleep(0.05)
+    etcd = processes.running("etcd")
+    assert etcd
+    os.kill(etcd.pid, signal.SIGKILL)
+    assert mended() < MENDED_SECONDS / 2
+    work.still_tries(tried)
+
+
 def test_a_killed_supervisor_leaves_the_node_running_and_the_next_one_takes_it_over(work: Work) -> None:
     before = {name: processes.running(name) for name in launcher.STOP_ORDER}
     known = processes.running(supervisor.NAME)

@@ -29,10 +29,10 @@ def clinical_policy(policies: Path) -> Resolved:
         for name in ("columns", "spellings", "units")
     }
     columns = files["columns"]["columns"]
-    _check_days(files["columns"]["window"])
+    check_days(files["columns"]["window"])
     _check_made(columns)
     for name, column in columns.items():
-        _check_column(name, column)
+        check_column(name, column)
     _check_words("truth", files["columns"]["truth"].values())
     _check_contradictions(files["columns"]["contradictions"], columns)
     _check_spellings(columns, files["spellings"]["spellings"])
@@ -63,13 +63,14 @@ def _check_spellings(columns: Mapping[str, Document], spellings: Mapping[str, An
         off("spellings.yaml", f"{again!r} stands for two columns, or twice")
 
 
-def _check_days(window: Document) -> None:
+def check_days(window: Document, called: str = "columns.yaml") -> None:
+    """The days of a window are some, in their order. Raises `WrongSetUp`, as all checks here do."""
     try:
         earliest, latest = (date.fromisoformat(window[end]) for end in ("earliest", "latest"))
     except ValueError:
-        off("columns.yaml", "the window has a day that is none")
+        off(called, "the window has a day that is none")
     if latest < earliest:
-        off("columns.yaml", "the window ends before it begins")
+        off(called, "the window ends before it begins")
 
 
 def _check_made(columns: Mapping[str, Document]) -> None:
@@ -90,16 +91,17 @@ def _check_made(columns: Mapping[str, Document]) -> None:
         off("columns.yaml", f"sex must have the codes of images: {', '.join(sorted(_SEXES))}")
 
 
-def _check_column(name: str, column: Document) -> None:
+def check_column(name: str, column: Document, called: str = "columns.yaml") -> None:
+    """Its ranges have an order, its conversions stay inside, and no word means two things."""
     ranges = [column["range"]] if "range" in column else []
     ranges += [unit["range"] for unit in column.get("units", {}).values()]
     if any(low >= high for low, high in ranges):
-        off("columns.yaml", f"{name}: a range ends before it begins")
+        off(called, f"{name}: a range ends before it begins")
     if "units" in column:
         _check_conversions(name, column)
         _check_words(name, ([unit, *each.get("words", ())] for unit, each in column["units"].items()))
     if "codes" in column:
-        _check_words(name, (each["words"] for each in column["codes"].values()))
+        _check_words(name, (each["words"] for each in column["codes"].values()), called)
 
 
 def _check_conversions(name: str, column: Document) -> None:
@@ -114,9 +116,10 @@ def _check_conversions(name: str, column: Document) -> None:
         off("columns.yaml", f"{name}: a unit or a word gives what is outside its range")
 
 
-def _check_words(name: str, lists: Iterable[Iterable[str]]) -> None:
+def _check_words(name: str, lists: Iterable[Iterable[str]], called: str = "columns.yaml") -> None:
+    """No word stands in two lists."""
     if again := twice(word for words in lists for word in {folded(each) for each in words}):
-        off("columns.yaml", f"{name}: {again!r} means two things")
+        off(called, f"{name}: {again!r} means two things")
 
 
 def _check_contradictions(contradictions: Iterable[Document], columns: Mapping[str, Document]) -> None:

@@ -16,16 +16,17 @@ import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from readingroom.adapters.durable import alone, show
+from readingroom.adapters.linked_tables import linked_lines
 from readingroom.adapters.tables import TABLES, restricted, series_files
 from readingroom.contract import MANIFEST, cut_file
-from readingroom.domain.access import CLINICAL, INDEX, MODALITY, Released
+from readingroom.domain.access import CLINICAL, INDEX, LINKED, MODALITY, Released
 from readingroom.domain.catalogue import Catalogue
 from readingroom.domain.cut import CutRecord, Stored, from_document
 from readingroom.domain.deid.outcome import FileRejected
@@ -41,6 +42,7 @@ _LONGEST: Final = 1 << 20
 _PART: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _PATH: Final = re.compile(rf"images/{_PART}/{_PART}/{_PART}/{_PART}\.dcm")
 _TABLE: Final = re.compile("|".join(re.escape(name) for name in sorted(TABLES)))
+_MAKERS: Final = {CLINICAL: "deid", LINKED: "link join"}
 _LARGEST_TABLE: Final = 512 << 20
 _UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
 _KEYS: Final = frozenset(
@@ -49,10 +51,11 @@ _KEYS: Final = frozenset(
 
 
 class WarehouseFolder:
-    """See the port `Warehouse`: OUT_DIR of `readingroom deid`."""
+    """See the port `Warehouse`: OUT_DIR of `readingroom deid`, and joined tables of `readingroom link` beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, linked: Iterable[Path] = ()) -> None:
         self._folder = folder
+        self._linked = {line: path for each in linked for line, path in linked_lines(each).items()}
         self._folders: set[str] = set()  # seen to be no links
 
     def released(self) -> list[Released]:
@@ -73,6 +76,10 @@ class WarehouseFolder:
                 if line.path in found:
                     raise _off(f"line {number}", "it names a file for the second time")
                 found[line.path] = line
+        for line in self._linked:
+            if line.path in found:
+                raise _off(line.path, "it is given twice", _MAKERS[LINKED])
+            found[line.path] = line
         return list(found.values())
 
     def size(self, line: Released) -> int:
@@ -95,9 +102,10 @@ class WarehouseFolder:
         return self._folder / line.path
 
     def content(self, line: Released) -> bytes:
-        """The bytes of a file of the clinical table, which fits into memory; no link is followed."""
+        """The bytes of a file of a table, which fits into memory; no link is followed."""
+        path = self._linked.get(line, self._folder / line.path)
         try:
-            with os.fdopen(os.open(self._folder / line.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 return file.read(_LARGEST_TABLE)
         except OSError as error:
             raise _off(line.path, f"it cannot be read ({error.strerror})") from error
@@ -125,15 +133,17 @@ class DraftFolder:
 
     def add_table(self, lines: Sequence[Released], patients: Collection[str]) -> list[Stored]:
         """See the port `Draft`."""
-        stored, entries = [], []
+        stored: list[Stored] = []
+        folders = {folder for line in lines for folder in _above(line.path)}
+        entries = [Entry(folder, 0o555, kind=Kind.FOLDER) for folder in folders]
         for line in lines:
             content = self._warehouse.content(line)
             if hashlib.sha256(content).hexdigest() != line.sha256:
-                raise _off(line.path, "its bytes are not those that the manifest names")
+                raise _off(line.path, "its bytes are not those that its manifest names", _MAKERS[line.modality])
             try:
-                kept = restricted(line.path, content, patients)
+                kept = restricted(PurePosixPath(line.path).name, content, patients)
             except (ValueError, KeyError) as error:
-                raise _off(line.path, "it is no clinical table") from error
+                raise _off(line.path, "it is no clinical table", _MAKERS[line.modality]) from error
             entries.append(Entry(line.path, 0o444, kept))
             stored.append(Stored(line=replace(line, sha256=hashlib.sha256(kept).hexdigest()), size=len(kept)))
         self._layer(entries)
@@ -298,7 +308,7 @@ def _inside(tar: Path) -> dict[str, tuple[str, int]]:
     return found
 
 
-def _off(which: str, why: str) -> Refused:
+def _off(which: str, why: str, maker: str = "deid") -> Refused:
     return Refused(
-        what="warehouse", which=which, why=why, next_step="run `readingroom deid` again into an empty folder"
+        what="warehouse", which=which, why=why, next_step=f"run `readingroom {maker}` again into an empty folder"
     )

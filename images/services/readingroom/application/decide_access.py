@@ -23,6 +23,7 @@ class Answer:
     until: datetime
     modalities: Sequence[str]
     clinical: bool
+    linked: Sequence[str] = ()
     members: Sequence[str] = field(repr=False)
 
 
@@ -44,5 +45,9 @@ def decision_document(answer: Answer, version: int, now: datetime) -> dict[str, 
         "from": written(now),
         "until": written(answer.until),
         "members": [{"username": name} for name in sorted(answer.members)],
-        "data": {"modalities": sorted(answer.modalities), **({"clinical": True} if answer.clinical else {})},
+        "data": {
+            "modalities": sorted(answer.modalities),
+            **({"clinical": True} if answer.clinical else {}),
+            **({"linked": sorted(answer.linked)} if answer.linked else {}),
+        },
     }

@@ -18,7 +18,9 @@ from readingroom.domain.people import USERNAME
 
 SCHEMA: Final = "readingroom/decision/v1"
 CLINICAL: Final = "clinical"  # what a manifest's line says instead of a modality, of a file of the clinical table
-INDEX: Final = "index"  # and of the index of series, which only a cut has
+INDEX: Final = "index"  # of the index of series, which only a cut has
+LINKED: Final = "linked"  # the same of a file of a joined table: linked/<policy>/<file>
+POLICY: Final = re.compile(r"[a-z][a-z0-9-]{1,30}")  # of policies/deid/linked
 MODALITY: Final = re.compile(r"[A-Z][A-Z0-9]{1,15}")  # DICOM PS3.3 section C.7.3.1.1.1: a CS of defined terms
 
 
@@ -35,6 +37,7 @@ class Decision:
     members: tuple[str, ...] = field(repr=False)
     modalities: frozenset[str]
     clinical: bool = False
+    linked: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
@@ -55,8 +58,8 @@ class Released:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is no image but a table, which has no patient, study or series of its own."""
-        return self.modality in {CLINICAL, INDEX}
+        """Whether it is no image but a file of a table, which has no patient, study or series of its own."""
+        return self.modality in {CLINICAL, LINKED, INDEX}
 
     @property
     def patient(self) -> str:
@@ -75,11 +78,14 @@ class Released:
 
 
 def covers(decision: Decision, line: Released) -> bool:
-    """A decision covers an image of its own project in a modality that it names, and the table if it says so.
+    """A decision covers an image of its own project in a modality that it names, and the tables if it says so.
 
     And nothing else: absent means no.
     """
-    allowed = decision.clinical if line.is_table else line.modality in decision.modalities
+    if line.modality == LINKED:
+        allowed = line.path.split("/")[1] in decision.linked
+    else:
+        allowed = decision.clinical if line.is_table else line.modality in decision.modalities
     return line.project == decision.project and allowed
 
 
@@ -112,6 +118,7 @@ def from_document(document: object) -> Decision:
         members=tuple(person.text("username", USERNAME) for person in people),
         modalities=frozenset(data.texts("modalities", MODALITY)),
         clinical=data.allowed("clinical"),
+        linked=frozenset(data.texts_or_none("linked", POLICY)),
     )
     for table in (root, data, *people):
         table.done()

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from readingroom.contract import DIGEST, cut_file, cut_repository, image_reference
-from readingroom.domain.access import Decision, Released, covers
+from readingroom.domain.access import LINKED, Decision, Released, covers
 from readingroom.domain.document import HEX, LABEL, REQUEST, Table, wrong
 from readingroom.domain.errors import Refused
 from readingroom.domain.ids import Digest, ProjectId, project_id
@@ -122,6 +122,13 @@ def covered_by(decision: Decision, lines: Sequence[Released]) -> tuple[list[Rele
                 which=f"decision {decision.id}",
                 why="the warehouse holds a file of another project",
                 next_step=f"give the warehouse that was de-identified for {decision.project}",
+            )
+        if line.modality == LINKED and not covers(decision, line):
+            raise Refused(
+                what="cut",
+                which=f"decision {decision.id}",
+                why=f"it does not allow the joined table {line.path.split('/')[1]}",
+                next_step="ask the data access committee for a decision that does, or cut without --linked",
             )
     covered = sorted((line for line in lines if covers(decision, line)), key=lambda line: line.path)
     names = ", ".join(sorted(decision.modalities))

@@ -64,6 +64,10 @@ class Table:
             raise wrong(where, "names one thing twice")
         return values
 
+    def texts_or_none(self, key: str, pattern: re.Pattern[str]) -> list[str]:
+        """The same; where the key is absent there are none."""
+        return self.texts(key, pattern) if key in self._values else []
+
     def text(self, key: str, pattern: re.Pattern[str]) -> str:
         """A text that the pattern describes as a whole."""
         value = self._take(key)

@@ -40,13 +40,7 @@ def clean(record: Record, person: Person, policy: Policy, pseudonyms: Pseudonyms
     centre = _centre(record, policy)
     own = digits_in([record.pseudonym.encode("utf-8")])
     sender = Sender(units=policy.centres.get(centre, {}), is_theirs=lambda number: is_number_of(number, own))
-    reads: dict[str, Read] = {}
-    conflict = False
-    for column in policy.columns:
-        if column.type in _FIELD:
-            reads[column.name], doubt = _best(column, record, policy, sender)
-            conflict = conflict or doubt
-    certain = {day for each in reads.values() for day in _certain(each)}
+    cells, how, conflict = fields_of(record, sender, person.days, policy)
     values: dict[str, Value] = {"conflict": conflict}
     for column in policy.columns:
         match column.type:
@@ -54,12 +48,25 @@ def clean(record: Record, person: Person, policy: Policy, pseudonyms: Pseudonyms
                 values[column.name] = person.patient
             case Type.CENTRE:
                 values[column.name] = pseudonyms.centre(centre) if centre else None
-            case Type.FLAG:
-                continue
-            case _:
-                values |= _cells(column, reads[column.name], certain, person.days, policy)
-    how = {name: each.how for name, each in reads.items()}
-    return Row(values=values, how=how, unknown=record.unknown)
+    return Row(values=values | cells, how=how, unknown=record.unknown)
+
+
+def fields_of(
+    record: Record, sender: Sender, days: int, policy: Policy
+) -> tuple[dict[str, Value], dict[str, How], bool]:
+    """The cells of all columns that a field fills, how each came about, and whether spellings of one disagree."""
+    reads: dict[str, Read] = {}
+    conflict = False
+    for column in policy.columns:
+        if column.type in _FIELD:
+            reads[column.name], doubt = _best(column, record, policy, sender)
+            conflict = conflict or doubt
+    certain = {day for each in reads.values() for day in _certain(each)}
+    values: dict[str, Value] = {}
+    for column in policy.columns:
+        if column.name in reads:
+            values |= _cells(column, reads[column.name], certain, days, policy)
+    return values, {name: each.how for name, each in reads.items()}, conflict
 
 
 def _centre(record: Record, policy: Policy) -> str:

@@ -38,6 +38,12 @@ def cohort() -> None:
 @click.option("--project", "project_name", required=True, metavar="ID", help="Whose decision and warehouse.")
 @click.option("--warehouse", type=click.Path(file_okay=False, path_type=Path), required=True, help="OUT_DIR of deid.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where cuts lie.")
+@click.option(
+    "--linked",
+    multiple=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="OUT of link join, for its patients in the cut; may be repeated.",
+)
 @click.option("--decision", type=click.Path(dir_okay=False, path_type=Path), help="The decision's file.")
 @click.option(
     "--state",
@@ -46,9 +52,10 @@ def cohort() -> None:
 )
 @json_option
 def cut(
-    project_name: str, warehouse: Path, out: Path, decision: Path | None, state: Path | None, as_json: bool
+    project_name: str, warehouse: Path, linked: tuple[Path, ...], out: Path, as_json: bool, **given: Path | None
 ) -> None:
     """Cut what the decision covers. Same decision and warehouse: same digest."""
+    decision, state = given["decision"], given["state"]
     if decision is not None and state is not None:
         raise click.UsageError("give --decision or --state, not both")
     name = project_id(project_name)
@@ -65,7 +72,7 @@ def cut(
             why=f"the decision is of {found.project}",
             next_step="give this project's decision",
         )
-    files = WarehouseFolder(warehouse)
+    files = WarehouseFolder(warehouse, linked)
     record, changed = cut_cohort(
         found, record_sha256, files, CutFolder(out, files), SystemClock().now(), lambda line: click.echo(line, err=True)
     )

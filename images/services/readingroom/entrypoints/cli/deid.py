@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,23 @@ VAULT_ATTEMPT = 5.0
 _SHEETS = ("receipt", "explain", "clinical_report")
 
 
+def keys_options(command: Callable[..., None]) -> Callable[..., None]:
+    """From where the project's keys come: for `keys_given`."""
+    for option in (
+        click.option("--vault-wait", type=click.IntRange(0), default=600, show_default=True, metavar="SECONDS",
+                     help="How long to wait for a sealed or absent Vault."),
+        click.option("--vault", is_flag=True, help="Take the keys from the project's transit key in Vault."),
+        click.option("--key-file", type=click.Path(path_type=Path), help="32 random bytes: the key of this project."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("in_dir", type=click.Path(path_type=Path))
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option("--project", "project_name", required=True, metavar="ID", help="The project whose warehouse this is.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="32 random bytes: the key of this project.")
-@click.option("--vault", is_flag=True, help="Take the keys from the project's transit key in Vault.")
-@click.option("--vault-wait", type=click.IntRange(0), default=600, show_default=True, metavar="SECONDS",
-              help="How long to wait for a sealed or absent Vault.")  # fmt: skip
+@keys_options
 @click.option("--profile", "profile_name", default="nccid", show_default=True, help="A profile of policies/deid.")
 @click.option("--landing", is_flag=True, help="IN_DIR is a landing of `readingroom ingest`: see below.")
 @opt_outs_option
@@ -69,7 +79,7 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
     rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
     with contextlib.ExitStack() as open_things:
         tree = open_things.enter_context(Tree(in_dir))
-        keys = _keys(project, given)
+        keys = keys_given(project, given)
         warehouse = FolderWarehouse(out_dir, project)
         open_things.callback(warehouse.close)
         receipt, explain, report = (_sheet(given[name], open_things) for name in _SHEETS)
@@ -97,8 +107,6 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
 
 def _check_places(in_dir: Path, out_dir: Path, given: dict[str, Any]) -> None:
     """Sheets hold names of inputs, so they lie outside OUT_DIR; and nothing written may be read as an input."""
-    if bool(given["key_file"]) == given["vault"]:
-        raise click.UsageError("give either --key-file FILE or --vault")
     source, target = in_dir.resolve(), out_dir.resolve()
     if source == target or source in target.parents or target in source.parents:
         raise click.UsageError("IN_DIR and OUT_DIR must lie apart")
@@ -123,7 +131,10 @@ def _profile_name(name: str) -> str:
     return name
 
 
-def _keys(project: ProjectId, given: dict[str, Any]) -> PurposeKeys:
+def keys_given(project: ProjectId, given: dict[str, Any]) -> PurposeKeys:
+    """The project's keys, from where the options of `keys_options` say."""
+    if bool(given["key_file"]) == given["vault"]:
+        raise click.UsageError("give either --key-file FILE or --vault")
     if given["key_file"]:
         return deid_wiring.keys_from_file(given["key_file"])
     patience = Patience(seconds=given["vault_wait"], say=_say, now=time.monotonic, sleep=time.sleep)

@@ -69,6 +69,7 @@ def project() -> None:
     "--modality", "modalities", multiple=True, required=True, metavar="CODE", help="DICOM code; may be repeated."
 )
 @click.option("--clinical", is_flag=True, help="With the clinical table of the cut's patients.")
+@click.option("--linked", multiple=True, metavar="POLICY", help="With this joined table of them; may be repeated.")
 @click.option("--member", "members", multiple=True, required=True, metavar="USERNAME", help="May be repeated.")
 @state_option
 @json_option
