@@ -193,3 +193,9 @@ def test_a_decision_that_says_so_takes_the_table_of_the_cuts_patients_along(sent
     assert isinstance(table, bytes)
     assert len(table.splitlines()) == 2  # the negative patient has no image
     assert {"clinical.parquet", "clinical-dictionary.csv"} < set(inside)
+    index = inside["series.parquet"]
+    assert isinstance(index, bytes)
+    [series] = parquet.read_table(io.BytesIO(index)).to_pylist()
+    assert series["patient"] == table.decode().splitlines()[1].split(",")[0]
+    assert (series["modality"], series["rows"], series["varies"]) == ("CT", 64, None)
+    assert not [secret for secret in NEVER if secret in repr(series).encode()]

@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from readingroom.domain.access import Decision, from_document
+from tests.unit.data.instances import element, part10
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -20,7 +21,7 @@ CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
 
 @dataclass(frozen=True)
 class File:
-    """One released file, by its place and content."""
+    """One released file, by its place and what its pixels are to hold; `content` becomes a DICOM file around them."""
 
     patient: str
     study: str
@@ -28,6 +29,11 @@ class File:
     instance: str
     modality: str = "CT"
     content: bytes = b"pixels"
+    header: Mapping[int, bytes] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        pixels = element(0x7FE00010, "OW", self.content)
+        object.__setattr__(self, "content", part10({**self.header, 0x7FE00010: pixels}))
 
     @property
     def path(self) -> str:

@@ -72,3 +72,17 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r".+"):
             tree.open("a/b")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_one_folder_can_be_looked_at_by_itself(tmp_path: Path) -> None:
+    for place in ("a/b/1", "a/c/2", "a/.d/3", "e/4", "a/5"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "e")
+    with Tree(tmp_path) as tree:
+        assert tree.folders("a") == ["b", "c"]
+        assert tree.folders("") == ["a", "e"]
+        assert tree.files(below="a", hidden=False) == ["a/5", "a/b/1", "a/c/2"]
+        for wrong in ("a/link", "a/5", "gone"):
+            with pytest.raises(WrongSetUp, match="cannot be read"):
+                tree.folders(wrong)

@@ -24,10 +24,12 @@ from typing import Any, Final
 
 from readingroom.adapters.durable import alone, show
 from readingroom.adapters.linked_tables import linked_lines
-from readingroom.adapters.tables import TABLES, restricted
+from readingroom.adapters.tables import TABLES, restricted, series_files
 from readingroom.contract import MANIFEST, cut_file
-from readingroom.domain.access import CLINICAL, LINKED, MODALITY, Released
+from readingroom.domain.access import CLINICAL, INDEX, LINKED, MODALITY, Released
+from readingroom.domain.catalogue import Catalogue
 from readingroom.domain.cut import CutRecord, Stored, from_document
+from readingroom.domain.deid.outcome import FileRejected
 from readingroom.domain.document import HEX, unique_keys
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 from readingroom.domain.ids import Digest
@@ -146,6 +148,43 @@ class DraftFolder:
             stored.append(Stored(line=replace(line, sha256=hashlib.sha256(kept).hexdigest()), size=len(kept)))
         self._layer(entries)
         return stored
+
+    def add_index(self, images: Sequence[Stored]) -> list[Stored]:
+        """See the port `Draft`."""
+        project = images[0].line.project
+        files = series_files(self._catalogue(images).rows())
+        self._layer([Entry(name, 0o444, content) for name, content in files.items()])
+        return [
+            Stored(
+                line=Released(
+                    path=name,
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    sop_class_uid=None,
+                    modality=INDEX,
+                    profile_sha256="",
+                    project=project,
+                ),
+                size=len(content),
+            )
+            for name, content in files.items()
+        ]
+
+    def _catalogue(self, images: Sequence[Stored]) -> Catalogue:
+        """The headers as they lie in the layers, whose hashes were compared."""
+        from readingroom.adapters.dicom.headers import Part, header_of  # noqa: PLC0415 (pydicom is slow to import)
+
+        lines = {one.line.path: one.line for one in images}
+        catalogue = Catalogue()
+        for made in self._layers:
+            with made.path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as members:
+                for member in members:
+                    if line := lines.get(member.name):
+                        try:
+                            header = header_of(Part(file.fileno(), member.offset_data, member.size))
+                        except FileRejected as error:
+                            raise _off(line.path, "it is no DICOM file") from error
+                        catalogue.add(line, member.size, header)
+        return catalogue
 
     def seal(self, manifest: bytes) -> Digest:
         """See the port `Draft`."""

@@ -240,12 +240,17 @@ class CommittedBatches:
                 entries = json.load(file).get(CLINICAL, ())
             return {each["sha256"]: Told(sort=Sort(each["sort"]), day=each["day"] or received) for each in entries}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WrongSetUp(
-                what="landing",
-                which=f"the {RECORD} of a batch",
-                why=f"it cannot be read ({type(error).__name__})",
-                next_step="restore it from the backup: ingest writes it once",
-            ) from error
+            raise record_unreadable(error) from error
+
+
+def record_unreadable(error: Exception) -> WrongSetUp:
+    """What to say of a committed batch whose record is off."""
+    return WrongSetUp(
+        what="landing",
+        which=f"the {RECORD} of a batch",
+        why=f"it cannot be read ({type(error).__name__})",
+        next_step="restore it from the backup: ingest writes it once",
+    )
 
 
 def batch_of(name: str) -> str:

@@ -1,4 +1,6 @@
-"""The clinical table as CSV, as Parquet, and its data dictionary. The only module that imports PyArrow, and late.
+"""The clinical table as CSV, as Parquet, and its data dictionary; the index of series likewise.
+
+The only module that imports PyArrow, and late.
 
 What is equal gives equal bytes: rows come in order, nothing of time or machine is written, one version of PyArrow is locked.
 """
@@ -11,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
+from readingroom.domain import catalogue
 from readingroom.domain.clinical.cells import Value
 from readingroom.domain.clinical.policy import Kind, TableColumn
 
@@ -18,6 +21,8 @@ CSV: Final = "clinical.csv"
 PARQUET: Final = "clinical.parquet"
 DICTIONARY: Final = "clinical-dictionary.csv"
 TABLES: Final = frozenset({CSV, PARQUET, DICTIONARY})
+SERIES: Final = "series.parquet"
+SERIES_DICTIONARY: Final = "series-dictionary.csv"
 PATIENT: Final = "patient"
 
 
@@ -27,6 +32,11 @@ class TableFiles:
     def files(self, columns: Sequence[TableColumn], rows: Sequence[Mapping[str, Value]]) -> Mapping[str, bytes]:
         """See the port `Tables`."""
         return {CSV: _csv(columns, rows), PARQUET: _parquet(columns, rows), DICTIONARY: dictionary(columns)}
+
+
+def series_files(rows: Sequence[Mapping[str, Value]]) -> Mapping[str, bytes]:
+    """The index of series and its data dictionary, by their names in a cut."""
+    return {SERIES: _parquet(catalogue.COLUMNS, rows), SERIES_DICTIONARY: dictionary(catalogue.COLUMNS)}
 
 
 def restricted(name: str, content: bytes, patients: Collection[str]) -> bytes:

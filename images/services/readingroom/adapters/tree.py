@@ -40,12 +40,30 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def files(self, *, hidden: bool = True) -> list[str]:
+    def files(self, *, hidden: bool = True, below: str = "") -> list[str]:
         """Paths of all regular files, relative to the root, sorted by their bytes; without `hidden`, no name begins with a dot.
+
+        With `below`, those of that folder alone.
 
         Raises `WrongSetUp` when a folder cannot be read or lies too deep: a file that nobody saw would get no answer.
         """
-        return sorted(self._walk(hidden), key=os.fsencode)
+        return sorted(self._walk(hidden, below), key=os.fsencode)
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in one folder that do not begin with a dot, sorted by their bytes.
+
+        Raises `WrongSetUp` when it cannot be read.
+        """
+        try:
+            folder = self._open_folder(_parts(path))
+            try:
+                with os.scandir(folder) as entries:
+                    found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise _unreadable("a folder", type(error).__name__) from error
+        return sorted((name for name in found if not name.startswith(".")), key=os.fsencode)
 
     def open(self, path: str) -> int:
         """A read-only descriptor of the file at `path`, which the caller closes.
@@ -63,8 +81,8 @@ class Tree:
             raise OSError("no regular file")
         return descriptor
 
-    def _walk(self, hidden: bool) -> Iterator[str]:
-        waiting: list[list[str]] = [[]]
+    def _walk(self, hidden: bool, below: str) -> Iterator[str]:
+        waiting: list[list[str]] = [_parts(below)]
         while waiting:
             parts = waiting.pop()
             if len(parts) > DEEPEST:
@@ -94,6 +112,10 @@ class Tree:
                 os.close(folder)
             folder = below
         return folder
+
+
+def _parts(path: str) -> list[str]:
+    return path.split("/") if path else []
 
 
 def _unreadable(which: str, why: str) -> WrongSetUp:

@@ -29,9 +29,10 @@ def cut_cohort(
         for number, layer in enumerate(layers, start=1):
             say(f"layer {number} of {len(layers)}: {len(layer)} files")
             stored += draft.add_layer(layer)
+        index = draft.add_index(stored)
         if table:
             stored += draft.add_table(table, {line.patient for line in images})
-        cut, text = manifest(decision, ground, stored, steps)
+        cut, text = manifest(decision, ground, [*stored, *index], steps)
         record = CutRecord(
             project=decision.project,
             cut=cut,

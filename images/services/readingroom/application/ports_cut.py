@@ -32,6 +32,7 @@ class Draft(Protocol):
 
     1. `add_layer` stores the files of these lines and reads them back: what it returns is what the archive holds.
        `add_table` stores the files of the clinical table with the rows of these patients and no others.
+       `add_index` stores the index of series, made of the headers of what the layers so far hold.
     2. `seal` adds the manifest; after it nothing can be added.
     3. `keep` shows archive and record, whole, in this order; killed at any point, the earlier record stands. Repeated
        with an equal archive and record: changes nothing and says so.
@@ -44,6 +45,10 @@ class Draft(Protocol):
 
     def add_table(self, lines: Sequence[Released], patients: Collection[str]) -> list[Stored]:
         """Raises as `add_layer` does."""
+        ...
+
+    def add_index(self, images: Sequence[Stored]) -> list[Stored]:
+        """Raises `Refused` when one of these files, which `add_layer` returned, is no DICOM file."""
         ...
 
     def seal(self, manifest: bytes) -> Digest:

@@ -18,6 +18,7 @@ from readingroom.domain.people import USERNAME
 
 SCHEMA: Final = "readingroom/decision/v1"
 CLINICAL: Final = "clinical"  # what a manifest's line says instead of a modality, of a file of the clinical table
+INDEX: Final = "index"  # of the index of series, which only a cut has
 LINKED: Final = "linked"  # the same of a file of a joined table: linked/<policy>/<file>
 POLICY: Final = re.compile(r"[a-z][a-z0-9-]{1,30}")  # of policies/deid/linked
 MODALITY: Final = re.compile(r"[A-Z][A-Z0-9]{1,15}")  # DICOM PS3.3 section C.7.3.1.1.1: a CS of defined terms
@@ -58,7 +59,7 @@ class Released:
     @property
     def is_table(self) -> bool:
         """Whether it is no image but a file of a table, which has no patient, study or series of its own."""
-        return self.modality in {CLINICAL, LINKED}
+        return self.modality in {CLINICAL, LINKED, INDEX}
 
     @property
     def patient(self) -> str:

@@ -7,14 +7,18 @@ Who a file is about comes in as tokens, equal where the values are equal and tel
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from readingroom.domain.clinical.record import Told
 from readingroom.domain.deid.conflicts import Marks, contradictions
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.opt_out import NAMELESS, NOBODY, Names, OptOuts, barred
+
+CENTRE: Final = re.compile(r"[A-Z0-9]{2,12}")  # a centre's code, which is a folder's name in landing
 
 
 class Answer(StrEnum):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -16,11 +14,9 @@ from readingroom.adapters.landing import InboxFolder, LandingFolder, ReceiptFile
 from readingroom.adapters.tree import Tree
 from readingroom.application.ingest import Ingested
 from readingroom.application.ingest import ingest as receive
-from readingroom.domain.door import Answer
+from readingroom.domain.door import CENTRE, Answer
 from readingroom.entrypoints import settings
 from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
-
-CENTRE: Final = re.compile(r"[A-Z0-9]{2,12}")
 
 
 @click.command()
