@@ -15,6 +15,7 @@ import ssl
 import struct
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,9 +28,9 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from pynetdicom import _config, evt, sop_class
+from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.acse import ACSE
 from pynetdicom.ae import ApplicationEntity
-from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
@@ -110,6 +111,7 @@ class Listener:
     def start(self, address: str, port: int) -> int:
         """Begins, and says on which port. Raises `WrongSetUp` when the credentials or the address are off."""
         self.credentials.context()
+        warnings.simplefilter("ignore")  # pydicom's hold what peers sent
         entity = ApplicationEntity(ae_title=self.peers().ae_title)
         entity.require_called_aet = True
         entity.maximum_associations = self.limits.associations

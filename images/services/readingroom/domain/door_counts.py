@@ -26,8 +26,8 @@ class CentreCounts:
 
     pending: int = 0  # acknowledged over the network, not ingested yet
     accepted: int = 0  # originals in landing
-    held: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
+    held: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
     released: int = 0  # originals that are in a warehouse of at least one project
 
 
@@ -43,10 +43,14 @@ def counts_of(pending: int, accepted: int, door: Iterable[Line], deid: Iterable[
     return CentreCounts(
         pending=pending,
         accepted=accepted,
-        held=Counter(line["reason"] for line in told if line["outcome"] == Answer.HELD),
-        rejected=Counter(line["reason"] for line in told if line["outcome"] == Answer.REJECTED),
+        held=_by_reason(told, Answer.HELD),
+        rejected=_by_reason(told, Answer.REJECTED),
         released=sum(line["outcome"] == Outcome.RELEASED for line in best.values()),
     )
+
+
+def _by_reason(lines: Iterable[Line], outcome: str) -> dict[str, int]:
+    return dict(Counter(line["reason"] for line in lines if line["outcome"] == outcome))
 
 
 def _which(name: str) -> str:

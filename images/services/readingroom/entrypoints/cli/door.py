@@ -165,7 +165,7 @@ def _told(counts: CentreCounts) -> str:
     words = [f"pending {counts.pending}", f"accepted {counts.accepted}"]
     for word, reasons in (("held", counts.held), ("rejected", counts.rejected)):
         why = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items()))
-        words.append(f"{word} {reasons.total()}" + (f" ({why})" if why else ""))
+        words.append(f"{word} {sum(reasons.values())}" + (f" ({why})" if why else ""))
     return ", ".join([*words, f"released {counts.released}"])
 
 
