@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import signal
 import ssl
@@ -93,7 +94,8 @@ class Site:
         return sorted((self.work / "landing" / centre).glob("[0-9]*/[!.]*/instances/*/*.dcm"))
 
     def spooled(self) -> list[Path]:
-        return [path for path in (self.work / "spool").rglob("*") if path.is_file()]
+        walk = os.walk(self.work / "spool")  # which passes over a folder that went meanwhile
+        return [Path(folder, name) for folder, _, names in walk for name in names]
 
 
 class Door:

@@ -126,6 +126,7 @@ class Arriving:
         self.spool, self.folder = spool, folder
         self.kept = self.refused = 0
         self._number = self._bytes = 0
+        self.under_way: set[Incoming] = set()
 
     def begin(self, uid: str) -> Incoming:
         """A place for one object. Raises `Exhausted` when it is one too many."""
@@ -145,7 +146,9 @@ class Arriving:
             raise Exhausted
 
     def end(self) -> None:
-        """The association is over: what was acknowledged waits to be ingested."""
+        """The association is over: what was acknowledged waits to be ingested, what did not come whole was refused."""
+        for incoming in list(self.under_way):
+            incoming.refuse(Reason.TRUNCATED)
         finish(self.folder)
         self.spool.changed.set()
 
@@ -158,6 +161,7 @@ class Incoming:
         self._arriving, self._name, self._size = arriving, name, 0
         self._part = arriving.folder / f"{_PENDING}{name}"
         self._file = self._part.open("xb", buffering=_BUFFER)
+        arriving.under_way.add(self)
 
     def write(self, piece: bytes) -> None:
         """The next bytes; of a refused object they go nowhere. A full disk refuses it. Raises `Exhausted`."""
@@ -188,6 +192,7 @@ class Incoming:
         self._file.close()
         self._part.rename(self._arriving.folder / self._name)
         sync(self._arriving.folder)
+        self._arriving.under_way.discard(self)
         self._arriving.kept += 1
 
     def refuse(self, reason: Reason) -> None:
@@ -200,11 +205,12 @@ class Incoming:
             self._arriving.spool.take(-self._size)
             self._part.rename(self._arriving.folder / f"{self._name}.{reason}")
             sync(self._arriving.folder)
+            self._arriving.under_way.discard(self)
             self._arriving.refused += 1
 
 
 def finish(folder: Path) -> None:
-    """An association's folder gets its name: objects that did not come whole were refused (truncated). Empty, it goes."""
+    """An association's folder gets its name. Objects that a kill left half were refused (truncated). Empty, it goes."""
     for part in folder.glob(".[0-9]*"):
         os.truncate(part, 0)
         part.rename(folder / f"{part.name.removeprefix(_PENDING)}.{Reason.TRUNCATED}")
@@ -250,6 +256,9 @@ def _unwritable(folder: Path, error: OSError) -> WrongSetUp:
 
 
 def pending_in(centre: Path) -> int:
-    """How many objects of a centre were acknowledged and are not ingested yet."""
-    names = (path.name for path in centre.glob("*/[0-9]*") if not path.parent.name.startswith(_GONE))
-    return sum(not _REFUSED.fullmatch(name) for name in names)
+    """How many objects of a centre were acknowledged and are not ingested yet. What goes meanwhile does not count."""
+    pending = 0
+    for folder, _, names in os.walk(centre):
+        if not Path(folder).name.startswith(_GONE):
+            pending += sum(name[0] != _PENDING and not _REFUSED.fullmatch(name) for name in names)
+    return pending
