@@ -38,6 +38,17 @@ def wait_for(what: Callable[[], object], seconds: float = SECONDS) -> None:
         time.sleep(0.02)
 
 
+class _Kept(ssl.SSLContext):
+    """Knows the connections it made: pynetdicom leaves some open whose peer has gone."""
+
+    def __init__(self, *_: object) -> None:
+        self.made: list[ssl.SSLSocket] = []
+
+    def wrap_socket(self, *arguments: Any, **words: Any) -> ssl.SSLSocket:
+        self.made.append(super().wrap_socket(*arguments, **words))
+        return self.made[-1]
+
+
 @dataclass
 class Site:
     """Folders, an authority, certificates of a server and of two hospitals, and the file of peers."""
@@ -68,10 +79,11 @@ class Site:
             ssl.PEM_cert_to_DER_cert((self.work / f"{name}.crt").read_text(encoding="ascii"))
         ).hexdigest()
 
-    def client(self, name: str | None) -> ssl.SSLContext:
+    def client(self, name: str | None) -> _Kept:
         """TLS of a hospital; without a name, of somebody without a certificate."""
-        context = ssl.create_default_context(cafile=str(self.work / "ca.crt"))
+        context = _Kept(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
+        context.load_verify_locations(self.work / "ca.crt")
         if name:
             context.load_cert_chain(self.work / f"{name}.crt", self.work / f"{name}.key")
         return context
@@ -153,8 +165,8 @@ def calling(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
     for sop_class, syntaxes in (kinds or {VERIFICATION: [EXPLICIT], CT_CLASS: [EXPLICIT]}).items():
         entity.add_requested_context(sop_class, syntaxes)
-    tls = (opened.site.client(certificate), "door.test")
-    association = entity.associate("127.0.0.1", opened.port, ae_title=called, tls_args=tls)
+    tls = opened.site.client(certificate)
+    association = entity.associate("127.0.0.1", opened.port, ae_title=called, tls_args=(tls, "door.test"))
     try:
         yield association
     finally:
@@ -162,6 +174,8 @@ def calling(
             association.release()
         if association.is_alive():
             association.join(20)
+        for link in tls.made:
+            link.close()
 
 
 def send(association: Association, path: Path) -> int | None:
