@@ -26,6 +26,7 @@ from tests.dicom_factory import CT_CLASS, EXPLICIT, MR_CLASS, SR_CLASS, ct, part
 from tests.network_door import VERIFICATION, Door, Site, calling, door, send, wait_for
 
 SUCCESS, NO_RESOURCES, NO_CLASS, BAD_INSTANCE = 0x0000, 0xA700, 0x0122, 0x0117
+LONG = 12  # seconds; our own client gives up after 20
 SECRETS = ("Quux", "9434765919", "1.2.826.0.1.77")
 
 
@@ -239,33 +240,53 @@ def _message(context: int, path: Path) -> bytes:
     return pdus
 
 
-def test_slow_and_endless_peers_end_and_hold_up_nobody(site: Site) -> None:
-    """One that says nothing, one that stops in the middle of an object, one with a PDU and one with an object too large."""
-    site.limits = {"idle_seconds": 2, "association_bytes": 100_000, "associations": 8}
+def test_slow_peers_end_and_hold_up_nobody(site: Site) -> None:
+    """One that says nothing, one that stops in the middle of an object, one that sends a PDU byte by byte."""
+    site.limits = {"idle_seconds": 2}
     site.write_peers()
     with opened(site) as one, socket.create_connection(("127.0.0.1", one.port)), calling(one) as slow:
         slow.dul.socket.socket.sendall(_message(slow.accepted_contexts[-1].context_id, slice_in(site.work, 2))[:-40])
-        with calling(one) as swift:  # meanwhile
+        with calling(one, "PACS_XYZ", "xyz") as swift:  # meanwhile
             assert send(swift, slice_in(site.work)) == SUCCESS
+        with calling(one) as trickling:
+            link = trickling.dul.socket.socket
+            link.sendall(struct.pack(">BBI", 4, 0, 4000))
+            wait_for(lambda: not trickling.is_established or not link.send(b"x"), LONG)
+        wait_for(lambda: not slow.is_established and len(site.receipts()) == 1 and not site.spooled(), LONG)
+    assert site.receipts() == [[("rejected", "truncated")]]
+    assert len(site.landed("XYZ")) == 1
+
+
+def test_an_association_ends_at_its_time_however_busy_it_is(site: Site) -> None:
+    site.limits = {"association_seconds": 2}
+    site.write_peers()
+    with opened(site) as one, calling(one) as association:
+        assert send(association, slice_in(site.work)) == SUCCESS
+        wait_for(lambda: not (association.is_established and association.send_c_echo().get("Status") == SUCCESS), LONG)
+        wait_for(lambda: site.receipts() == [[("received", None)]])
+
+
+def test_endless_peers_are_aborted_and_cost_little(site: Site) -> None:
+    """A PDU too large, and an object without end; nothing of them waits for a time to be over."""
+    site.limits = {"idle_seconds": 600, "association_bytes": 100_000}
+    site.write_peers()
+    with opened(site) as one:
         with calling(one) as huge:
             huge.dul.socket.socket.sendall(struct.pack(">BBI", 4, 0, 0xFFFFFFFF) + bytes(64))
-            wait_for(lambda: huge.is_aborted, 20)
+            wait_for(lambda: huge.is_aborted, LONG)
         with calling(one) as endless:
-            head = _message(endless.accepted_contexts[-1].context_id, slice_in(site.work, 3))
-            command = head[: 6 + struct.unpack_from(">I", head, 2)[0]]
-            piece = struct.pack(">BBIIBB", 4, 0, 8006, 8002, endless.accepted_contexts[-1].context_id, 0) + bytes(8000)
-            link = endless.dul.socket.socket
+            context, link = endless.accepted_contexts[-1].context_id, endless.dul.socket.socket
+            head = _message(context, slice_in(site.work))
+            piece = struct.pack(">BBIIBB", 4, 0, 8006, 8002, context, 0) + bytes(8000)
             with contextlib.suppress(OSError):
-                link.sendall(command)
+                link.sendall(head[: 6 + struct.unpack_from(">I", head, 2)[0]])  # the command alone
                 for _ in range(1000):
                     link.sendall(piece)
-            wait_for(lambda: not endless.is_established, 20)
-        wait_for(lambda: not slow.is_established, 20)
-        wait_for(lambda: not site.spooled())
+            wait_for(lambda: not endless.is_established, LONG)
+        wait_for(lambda: len(site.receipts()) == 1 and not site.spooled(), LONG)
         memory = Path(f"/proc/{one.process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]
         assert int(memory) < 200_000
-    assert len(site.landed()) == 1
-    assert sorted(reason or "" for told in site.receipts() for _, reason in told) == ["", "truncated", "truncated"]
+    assert site.receipts() == [[("rejected", "truncated")]]
 
 
 @pytest.mark.parametrize("moment", ["acknowledged", "in the middle"])
