@@ -165,6 +165,8 @@ def test_what_is_refused_has_its_status_its_line_and_leaves_no_byte(site: Site) 
             "released": 0,
         }
     }
+    plain = run("door", "status", "--landing", f"{site.work}/landing")
+    assert plain.stdout.split(maxsplit=1) == ["ABC", "pending 0, accepted 1, held 0, rejected 0, released 0\n"]
     for secret in (*SECRETS, "1.2.826.0.1", "Invalid"):
         assert secret not in said.stdout + "".join(one.said)
 

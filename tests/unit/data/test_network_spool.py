@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readingroom.adapters import spool as spool_module
-from readingroom.adapters.door_files import counts_by_centre
-from readingroom.adapters.landing import LandingFolder, ReceiptFile
+from readingroom.adapters.door_files import counts_by_centre, receipt_of
+from readingroom.adapters.landing import LandingFolder
 from readingroom.adapters.spool import Arriving, AssociationInbox, Exhausted, SpoolFolder
 from readingroom.adapters.tree import Tree
-from readingroom.application.ports_spool import Association
 from readingroom.application.receive_associations import Desk, receive_associations
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.door import Seen
@@ -46,13 +45,9 @@ def arrive(arriving: Arriving, uid: str, piece: bytes) -> Reason | None:
 
 
 def desk(work: Path) -> Desk:
-    def receipt(association: Association) -> ReceiptFile:
-        (work / "receipts" / association.centre).mkdir(parents=True, exist_ok=True)
-        return ReceiptFile(work / "receipts" / association.centre / f"{association.name}.jsonl")
-
     return Desk(
         landing=lambda centre: LandingFolder(work / "landing", centre, date(2026, 11, 25)),
-        receipt=receipt,
+        receipt=lambda association: receipt_of(work / "receipts", association),
         opt_outs=lambda: NOBODY,
     )
 
@@ -140,6 +135,25 @@ def opened(folder: Path, limits: Limits | None = None) -> Iterator[SpoolFolder]:
     spool = SpoolFolder(folder, limits or Limits(), jobs=1)
     with spool.opened():
         yield spool
+
+
+@pytest.mark.parametrize("name", ["landing", "receipts"])
+def test_what_stands_in_the_way_is_said_and_stops_no_other_centre(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "ABC").write_text("no folder")
+    said: list[str] = []
+    with opened(tmp_path / "spool") as spool:
+        for centre in ("ABC", "XYZ"):
+            arriving = spool.begin(centre, NOW)
+            arrive(arriving, "1.2.1", content("1.2.1"))
+            arriving.end()
+        assert receive_associations(spool, desk(tmp_path), said.append) == 1
+        assert [association.centre for association in spool.finished()] == ["ABC"]
+        assert [line[1:] for line in told(tmp_path, "XYZ")] == [("received", None)]
+        (tmp_path / name / "ABC").unlink()
+        assert receive_associations(spool, desk(tmp_path), said.append) == 0
+    assert [line[1:] for line in told(tmp_path)] == [("received", None)]
+    assert sum("waits" in line for line in said) == 1
 
 
 def test_one_process_at_a_time_has_a_spool(tmp_path: Path) -> None:
@@ -248,16 +262,16 @@ def test_a_peer_is_who_has_all_that_is_said_of_it(title: str, fingerprint: str, 
             peers.called_by(caller)
 
 
-def receipt_of(path: Path, *lines: str) -> None:
+def write_receipt(path: Path, *lines: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [dict(zip(("input", "outcome", "reason"), line.split(), strict=True)) for line in lines]
     path.write_text("".join(json.dumps({**row, "reason": row["reason"].strip("-") or None}) + "\n" for row in rows))
 
 
 def test_a_centre_reads_counts_in_which_each_file_stands_once(tmp_path: Path) -> None:
-    receipt_of(tmp_path / "receipts" / "ABC" / "20261125T1.jsonl",
+    write_receipt(tmp_path / "receipts" / "ABC" / "20261125T1.jsonl",
                "000001_1.1 received -", "000002_1.2 rejected out-of-space", "000003_1.3 held uid-conflict")  # fmt: skip
-    receipt_of(tmp_path / "receipts" / "ABC" / "20261125T2.jsonl",
+    write_receipt(tmp_path / "receipts" / "ABC" / "20261125T2.jsonl",
                "000001_1.2 received -", "000002_1.3 held uid-conflict", "000003_1.4 rejected truncated")  # fmt: skip
     batch = tmp_path / "landing" / "ABC" / "2026-11-25" / "b-1" / "instances"
     for digest in ("a" * 64, "b" * 64):
@@ -266,8 +280,8 @@ def test_a_centre_reads_counts_in_which_each_file_stands_once(tmp_path: Path) ->
     (batch.parent / "batch.json").touch()
     one, two = (f"ABC/2026-11-25/b-1/instances/{digest[:2]}/{digest}.dcm" for digest in ("a" * 64, "b" * 64))
     deid = [tmp_path / "p1.jsonl", tmp_path / "p2.jsonl"]
-    receipt_of(deid[0], f"{one} held pixels-doubtful", f"{two} released -")
-    receipt_of(deid[1], f"{one} rejected sop-class", f"{two} held faces-possible", "XYZ/x released -")
+    write_receipt(deid[0], f"{one} held pixels-doubtful", f"{two} released -")
+    write_receipt(deid[1], f"{one} rejected sop-class", f"{two} held faces-possible", "XYZ/x released -")
     with opened(tmp_path / "spool") as spool:
         arriving = spool.begin("ABC", NOW)
         arrive(arriving, "1.5", b"x")

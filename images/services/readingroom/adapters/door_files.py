@@ -1,4 +1,4 @@
-"""What the doors have written, counted for each centre: landing, spool, receipts."""
+"""Receipts of the network door, and what the doors have written, counted for each centre: landing, spool, receipts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from readingroom.adapters.clock import SystemClock
-from readingroom.adapters.landing import LandingFolder
+from readingroom.adapters.landing import LandingFolder, ReceiptFile
 from readingroom.adapters.spool import pending_in
+from readingroom.application.ports_spool import Association
 from readingroom.domain.door_counts import CentreCounts, counts_of
 from readingroom.domain.errors import WrongSetUp
+
+
+def receipt_of(receipts: Path, association: Association) -> ReceiptFile:
+    """`<receipts>/<centre>/<association>.jsonl`. Raises `WrongSetUp` when there can be no such folder."""
+    folder = receipts / association.centre
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongSetUp(
+            what="the receipts",
+            which=folder.name,
+            why=f"their folder cannot be made ({error.strerror or type(error).__name__})",
+            next_step="see to space and permissions: it is tried again",
+        ) from error
+    return ReceiptFile(folder / f"{association.name}.jsonl")
 
 
 def counts_by_centre(

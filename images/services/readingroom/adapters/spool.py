@@ -59,6 +59,10 @@ class SpoolFolder:
             why="another process receives into it",
             next_step="end that one, or give another folder",
         )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self._folder, error) from error
         with alone(self._folder, busy):
             self._put_in_order()
             yield

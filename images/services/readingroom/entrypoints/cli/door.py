@@ -14,11 +14,10 @@ from typing import Final
 import click
 
 from readingroom.adapters.clock import SystemClock
-from readingroom.adapters.door_files import counts_by_centre
-from readingroom.adapters.landing import LandingFolder, ReceiptFile
+from readingroom.adapters.door_files import counts_by_centre, receipt_of
+from readingroom.adapters.landing import LandingFolder
 from readingroom.adapters.peers_file import peers_in
 from readingroom.adapters.spool import SpoolFolder
-from readingroom.application.ports_spool import Association
 from readingroom.application.receive_associations import Desk, receive_associations
 from readingroom.domain.door_counts import CentreCounts
 from readingroom.domain.errors import TryAgain
@@ -119,14 +118,9 @@ def _peers(path: Path) -> Callable[[], Peers]:
 
 
 def _desk(landing: Path, receipts: Path, opt_outs: Path | None) -> Desk:
-    def receipt(association: Association) -> ReceiptFile:
-        folder = receipts / association.centre
-        folder.mkdir(parents=True, exist_ok=True)
-        return ReceiptFile(folder / f"{association.name}.jsonl")
-
     return Desk(
         landing=lambda centre: LandingFolder(landing, centre, SystemClock().now().date()),
-        receipt=receipt,
+        receipt=lambda association: receipt_of(receipts, association),
         opt_outs=lambda: opt_outs_in(opt_outs),
     )
 
