@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydicom.data import get_testdata_file
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
@@ -212,6 +214,15 @@ def test_two_associations_at_once_are_two_batches_and_one_too_many_is_told_so(si
     assert (len(site.landed()), len(site.landed("XYZ"))) == (2, 1)
 
 
+def test_more_associations_than_the_door_holds_are_told_so(site: Site) -> None:
+    site.limits = {"associations": 1}
+    site.write_peers()
+    with opened(site) as one, calling(one) as first:
+        assert first.is_established
+        with calling(one, "PACS_XYZ", "xyz") as second:
+            assert second.is_rejected
+
+
 def test_of_an_association_that_was_aborted_what_was_acknowledged_is_received_and_the_rest_is_not(site: Site) -> None:
     with opened(site) as one:
         with calling(one) as association:
@@ -345,6 +356,13 @@ def test_who_opted_out_is_acknowledged_and_rejected_by_ingest(site: Site) -> Non
     assert site.landed() == []
 
 
+LOCKED = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")
+    )
+    .decode("ascii")
+)
 ANY = {"ae_title": "A", "centre": "ABC", "addresses": ["10.0.0.1"]}
 PEERS = {
     "a peer without anything that could be proved": [{"ae_title": "A", "centre": "ABC"}],
@@ -358,6 +376,7 @@ PEERS = {
 WRONG = {
     **{name: ("peers.yaml", json.dumps({"ae_title": "R", "peers": peers})) for name, peers in PEERS.items()},
     "no certificate": ("door.crt", ""),
+    "a key that is locked": ("door.key", LOCKED),
 }
 
 

@@ -81,7 +81,7 @@ class Credentials:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_ciphers(CIPHERS)
             context.verify_mode = ssl.CERT_REQUIRED
-            context.load_cert_chain(self.certificate, self.key)
+            context.load_cert_chain(self.certificate, self.key, password="")  # a locked key is an error, no question
             context.load_verify_locations(self.authority)
         except (OSError, ValueError) as error:
             raise WrongSetUp(
