@@ -99,13 +99,16 @@ def prescan(source: Source, vr_of: Callable[[int], str]) -> Scan:
     return Scan(source=source, syntax=name, little=little, meta=meta, elements=elements, trailing=source.size - end)
 
 
+def is_read(syntax: str) -> bool:
+    """Whether a data set in this transfer syntax can be walked."""
+    return syntax in {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED} or syntax.startswith(ENCAPSULATED)
+
+
 def _encoding(syntax: str) -> tuple[bool, bool, bool]:
     """Little endian, implicit, deflated."""
-    if syntax in {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}:
-        return syntax != BIG_ENDIAN, syntax == IMPLICIT, syntax == DEFLATED
-    if syntax.startswith(ENCAPSULATED):
-        return True, False, False
-    raise FileRejected(Reason.TRANSFER_SYNTAX)
+    if not is_read(syntax):
+        raise FileRejected(Reason.TRANSFER_SYNTAX)
+    return syntax != BIG_ENDIAN, syntax == IMPLICIT, syntax == DEFLATED
 
 
 def _meta(source: Source, vr_of: Callable[[int], str]) -> tuple[Elements, int]:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
     OVER_LIMIT = "over-limit"
+    OUT_OF_SPACE = "out-of-space"
     TIME_OUT = "time-out"
     CRASH = "crash"
     SOP_CLASS = "sop-class"
