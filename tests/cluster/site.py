@@ -110,6 +110,7 @@ class Room:
     out: Person  # signed in, no role anywhere
     grant: dict[str, Any]
     more: dict[str, Person] = field(default_factory=dict)  # further researchers with a grant
+    issued_in: float = 0.0  # seconds that the last grant took to be in force
 
     @property
     def url(self) -> str:
@@ -118,6 +119,7 @@ class Room:
 
     def issue(self, members: dict[str, str], until: datetime | None = None) -> None:
         """The next grant version over the same cut: handles, each with its own end or none; and the project as it says."""
+        started = time.monotonic()
         ends = (until or datetime.now(UTC) + timedelta(hours=12)).strftime("%Y-%m-%dT%H:%M:%SZ")
         words = [
             w for handle, end in sorted(members.items()) for w in ("--member", f"{handle}={end}" if end else handle)
@@ -126,6 +128,7 @@ class Room:
         image = f"{ENVIRONMENT}={build.references()['workspace-cpu']}"
         command("project", "grant", self.project, "--until", ends, *words, "--cut-file", str(cut), "--image", image)
         command("platform", "up", "--project", self.project)
+        self.issued_in = time.monotonic() - started
         self.grant = json.loads(command("project", "show", self.project, "--json").stdout)
 
     @contextmanager
