@@ -19,7 +19,7 @@ from infra import places
 from infra.node import cluster, launcher
 from infra.node.images import import_image
 from readingroom.domain.errors import ReadingRoomError, WrongSetUp
-from tests.bench import data
+from tests.bench import contest, data
 from tests.bench.arms import Arm, kubectl
 from tests.bench.bare import bare
 from tests.bench.figures import Start, ratio_lines, spawn_table, stage_table
@@ -50,7 +50,11 @@ def members(room: Room) -> list[Person]:
 @click.option(
     "--starts", type=click.IntRange(4), default=8, show_default=True, help="Starts of each cell; a multiple of 4."
 )
-@click.option("--only", type=click.Choice([*ARMS, "data"]), help="One arm, or the data path, alone.")
+@click.option(
+    "--only",
+    type=click.Choice([*ARMS, "data", "peers"]),
+    help="One arm, the data path, or de-identification beside its peers, alone.",
+)
 @click.option("--instances", type=click.IntRange(1), default=256, show_default=True, help="CT slices of the data path.")
 def main(starts: int, only: str | None, instances: int) -> None:
     """Spawn times of a bare pod, of stock KubeSpawner and of ours, and instances a second of de-identification."""
@@ -60,10 +64,12 @@ def main(starts: int, only: str | None, instances: int) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     try:
         say(machine())
-        if only != "data":
+        if only in {None, *ARMS}:
             bench_spawns(starts, [only] if only else list(ARMS))
         if only in {None, "data"}:
             bench_data(instances)
+        if only in {None, "peers"}:
+            bench_peers()
     except ReadingRoomError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
@@ -172,6 +178,14 @@ def bench_data(instances: int) -> None:
     say()
     say(f"{instances} CT slices of {data.SIZE} x {data.SIZE}, whole processes, the better of two passes each")
     say(data.report(runs))
+
+
+def bench_peers() -> None:
+    """The contest, and its file."""
+    told, rows = contest.contest(rounds=2)
+    contest.write_csv(OUT / "peers.csv", rows)
+    say()
+    say(told)
 
 
 if __name__ == "__main__":

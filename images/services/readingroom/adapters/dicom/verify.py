@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from readingroom.domain.deid.outcome import FileRejected, Reason
 
 _LONG: Final = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV", b"SV", b"UV"})
@@ -276,7 +278,7 @@ class _Reader:
         end = at + length
         while at < end and wanted:
             piece = self._take(at, min(PIECE + 128, end - at))
-            if _RUN in piece.translate(_PRINTABLE):
+            if _may_hold_text(piece) and _RUN in piece.translate(_PRINTABLE):
                 folded = piece.lower()
                 _require(not any(each.lower() in folded for each in wanted), "an identifier in the pixels")
             at += PIECE
@@ -304,6 +306,16 @@ _CHECKS: Final[Mapping[str, Callable[[_Reader, str, bytes, Mapping[str, Any]], N
     "constant": _Reader.constant,
     "empty": _Reader.nothing,
 }
+
+
+def _may_hold_text(piece: bytes) -> bool:
+    """Whether four bytes, from a multiple of four on, are all from 0x20 to 0x7F: of eight printable ones some four are."""
+    words = np.frombuffer(piece, dtype=np.uint32, count=len(piece) // 4)
+    found = words << np.uint32(1)  # a byte's bit 5 comes to stand where bit 6 is
+    found |= words
+    found &= np.uint32(0x40404040)
+    found |= words & np.uint32(0x80808080)
+    return bool((found == 0x40404040).any())
 
 
 def _require(right: bool, where: str) -> None:
