@@ -39,6 +39,7 @@ SHORTEST: Final = 4  # characters of an identifier that is looked for inside num
 SHORTEST_IN_PIXELS: Final = 8  # shorter ones occur by chance
 _RUN: Final = b"\1" * SHORTEST_IN_PIXELS
 PIECE: Final = 4 << 20
+BLOCK: Final = 1 << 14  # words: what the processor has at hand
 HEAD: Final = 64 << 20  # all that is no pixel, and most files whole
 
 
@@ -54,6 +55,15 @@ class Expected:
     dates: frozenset[bytes]
     instance: str
     pixels: Callable[[], Any] | None  # pieces of the input's native pixel data, where it was not touched
+
+
+def with_sets(profile: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same document, its lists of terms as sets: it serves many files."""
+    lists = {
+        name: {**each, "terms": frozenset(each["terms"])} if "terms" in each else each
+        for name, each in profile["vocabularies"].items()
+    }
+    return {**profile, "vocabularies": lists}
 
 
 def verify(descriptor: int, expected: Expected) -> str:
@@ -74,6 +84,12 @@ class _Reader:
         self._size = os.fstat(descriptor).st_size
         self._head_bytes = os.pread(descriptor, min(self._size, HEAD), 0)
         self._lists = expected.profile["vocabularies"]
+        self._own: Mapping[int, Mapping[str, Any]] = {
+            0x00120062: {"do": "constant", "vr": ["CS"], "constant": "YES"},
+            0x00120063: {"do": "constant", "vr": ["LO"], "constant": expected.method},
+            0x00120064: {"do": "options", "vr": ["SQ"]},
+            0x00280303: {"do": "constant", "vr": ["CS"], "constant": "MODIFIED"},
+        }
         self._folded = frozenset(each.lower() for each in expected.identifiers if len(each) >= SHORTEST)
 
     def judge(self) -> str:
@@ -123,13 +139,7 @@ class _Reader:
         return group << 16 | number, vr.decode("ascii"), length, at
 
     def _rule(self, tag: int) -> Mapping[str, Any]:
-        own: Mapping[int, Mapping[str, Any]] = {
-            0x00120062: {"do": "constant", "vr": ["CS"], "constant": "YES"},
-            0x00120063: {"do": "constant", "vr": ["LO"], "constant": self._expected.method},
-            0x00120064: {"do": "options", "vr": ["SQ"]},
-            0x00280303: {"do": "constant", "vr": ["CS"], "constant": "MODIFIED"},
-        }
-        found: Mapping[str, Any] | None = own.get(tag) or self._expected.profile["elements"].get(f"{tag:08X}")
+        found: Mapping[str, Any] | None = self._own.get(tag) or self._expected.profile["elements"].get(f"{tag:08X}")
         if found is None:
             raise _FoundError("not listed")
         return found
@@ -201,7 +211,7 @@ class _Reader:
         self._search(value)
 
     def vocabulary(self, vr: str, value: bytes, rule: Mapping[str, Any]) -> None:
-        terms = set(self._lists[rule["list"]]["terms"])
+        terms = self._lists[rule["list"]]["terms"]
         if rule.get("of") != "terms":
             _require(all(part.decode("ascii") in terms for part in value.split(b"\\")), "not our term")
             return
@@ -311,11 +321,15 @@ _CHECKS: Final[Mapping[str, Callable[[_Reader, str, bytes, Mapping[str, Any]], N
 def _may_hold_text(piece: bytes) -> bool:
     """Whether four bytes, from a multiple of four on, are all from 0x20 to 0x7F: of eight printable ones some four are."""
     words = np.frombuffer(piece, dtype=np.uint32, count=len(piece) // 4)
-    found = words << np.uint32(1)  # a byte's bit 5 comes to stand where bit 6 is
-    found |= words
-    found &= np.uint32(0x40404040)
-    found |= words & np.uint32(0x80808080)
-    return bool((found == 0x40404040).any())
+    for at in range(0, len(words), BLOCK):
+        some = words[at : at + BLOCK]
+        found = some << np.uint32(1)  # a byte's bit 5 comes to stand where bit 6 is
+        found |= some
+        found &= np.uint32(0x40404040)
+        found |= some & np.uint32(0x80808080)
+        if (found == 0x40404040).any():
+            return True
+    return False
 
 
 def _require(right: bool, where: str) -> None:
