@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from infra import places
 from infra.node import cluster, launcher
 from infra.node.images import import_image
 from readingroom.domain.errors import ReadingRoomError, WrongSetUp
+from tests import mutants
 from tests.bench import contest, data
 from tests.bench.arms import Arm, kubectl
 from tests.bench.bare import bare
@@ -50,13 +52,10 @@ def members(room: Room) -> list[Person]:
 @click.option(
     "--starts", type=click.IntRange(4), default=8, show_default=True, help="Starts of each cell; a multiple of 4."
 )
-@click.option(
-    "--only",
-    type=click.Choice([*ARMS, "data", "peers"]),
-    help="One arm, the data path, or de-identification beside its peers, alone.",
-)
+@click.option("--only", type=click.Choice([*ARMS, "data", "peers", "mutants"]), help="One arm or part alone.")
 @click.option("--instances", type=click.IntRange(1), default=256, show_default=True, help="CT slices of the data path.")
-def main(starts: int, only: str | None, instances: int) -> None:
+@click.option("--mutants", "damaged", type=click.IntRange(1), default=2000, show_default=True, help="Damaged files.")
+def main(starts: int, only: str | None, instances: int, damaged: int) -> None:
     """Spawn times of a bare pod, of stock KubeSpawner and of ours, and instances a second of de-identification."""
     if starts % max(LEVELS):
         raise click.UsageError(f"--starts must be a multiple of {max(LEVELS)}")
@@ -70,6 +69,8 @@ def main(starts: int, only: str | None, instances: int) -> None:
             bench_data(instances)
         if only in {None, "peers"}:
             bench_peers()
+        if only in {None, "mutants"}:
+            bench_mutants(damaged)
     except ReadingRoomError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
@@ -186,6 +187,21 @@ def bench_peers() -> None:
     contest.write_csv(OUT / "peers.csv", rows)
     say()
     say(told)
+
+
+def bench_mutants(number: int) -> None:
+    """How damaged files end. What ends as none may is named: the name makes it again."""
+    with tempfile.TemporaryDirectory(prefix="rr-mutants-") as work:
+        survived = mutants.survive(number, Path(work))
+    say()
+    say(
+        f"{number} damaged files: {survived.unanswered} without an answer, {len(survived.never)} that ended as none may; "
+        f"largest process {survived.peak / 2**20:.0f} MiB"
+    )
+    for (outcome, reason), count in sorted(survived.counts.items()):
+        say(f"  {outcome}  {reason}  {count}")
+    for line in survived.never:
+        say(f"  never: {line}")
 
 
 if __name__ == "__main__":

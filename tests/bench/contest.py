@@ -77,8 +77,8 @@ class Score:
 
     left: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
-    kept: int = 0
-    promised: int = 0
+    kept: Counter[bool] = field(default_factory=Counter)  # of CT and MR images, of others
+    promised: Counter[bool] = field(default_factory=Counter)
     pixels: int = 0
     images: int = 0
     written: int = 0
@@ -235,8 +235,10 @@ def score(key: list[Line], source: Path, target: Path) -> Score:
         found.asked[line["class"]] += 1
         found.left[line["class"]] += _is_left(line, whole, twins[line["file"]])
     stayed = [line for line in stayed if line["file"] not in objected]
-    found.promised = len(stayed)
-    found.kept = sum(_value(twins[line["file"]], line["where"]) == line["was"] for line in stayed)
+    for line in stayed:
+        sliced = _value(source / line["file"], "00080060") in {"CT", "MR"}
+        found.promised[sliced] += 1
+        found.kept[sliced] += line["was"] in (_value(twins[line["file"]], line["where"]) or "")
     clean = {line["file"] for line in key if line["fault"] == "patient name" and line["file"] not in objected}
     wanted = {pixels for file in clean if (pixels := _pixels(source / file))}
     found.images, found.pixels = len(wanted), len(wanted & by_pixels.keys())
@@ -316,13 +318,22 @@ def score_table(able: list[Tool], scores: Mapping[str, Score]) -> str:
                 f"{tool.name} {tool.version}",
                 f"{withstood}/{len(each.asked)}",
                 f"{each.left.total()}/{each.asked.total()}",
-                f"{each.kept}/{each.promised}",
+                *(f"{each.kept[sliced]}/{each.promised[sliced]}" for sliced in (True, False)),
                 f"{each.pixels}/{each.images}",
                 str(each.written),
             ]
         )
     return table(
-        ["tool", "classes withstood", "left of what must go", "fields kept", "pixels identical", "written"], rows
+        [
+            "tool",
+            "classes withstood",
+            "left of what must go",
+            "fields kept, CT and MR",
+            "films",
+            "pixels identical",
+            "written",
+        ],
+        rows,
     )
 
 
