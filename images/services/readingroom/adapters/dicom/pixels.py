@@ -241,7 +241,7 @@ def strokes_in(samples: Array) -> int:
     """
     low, high = int(samples.min()), int(samples.max())
     narrow = high - low <= np.iinfo(np.int16).max  # half the memory, twice the speed
-    wide = (samples if samples.dtype.kind == "i" else samples - samples.dtype.type(low)).astype(
+    wide: Array = (samples if samples.dtype.kind == "i" else samples - samples.dtype.type(low)).astype(
         np.int16 if narrow else np.int32, copy=False
     )
     if min(wide.shape) < 2:
