@@ -83,6 +83,7 @@ class _Reader:
         self._descriptor, self._expected = descriptor, expected
         self._size = os.fstat(descriptor).st_size
         self._head_bytes = os.pread(descriptor, min(self._size, HEAD), 0)
+        self._view = memoryview(self._head_bytes)  # to look into without a copy
         self._lists = expected.profile["vocabularies"]
         self._own: Mapping[int, Mapping[str, Any]] = {
             0x00120062: {"do": "constant", "vr": ["CS"], "constant": "YES"},
@@ -276,7 +277,12 @@ class _Reader:
 
     def _compare(self, at: int, length: int) -> None:
         for piece in self._expected.pixels() if self._expected.pixels else ():
-            _require(self._take(at, len(piece)) == piece, "pixels differ")
+            same = (
+                self._head_bytes.startswith(piece, at)
+                if self._at_hand(at + len(piece))
+                else self._take(at, len(piece)) == piece
+            )
+            _require(same, "pixels differ")
             at += len(piece)
             length -= len(piece)
         _require(0 <= length <= 1, "pixels of another length")
@@ -287,19 +293,23 @@ class _Reader:
         wanted = [each for each in known if len(each) >= SHORTEST_IN_PIXELS]
         end = at + length
         while at < end and wanted:
-            piece = self._take(at, min(PIECE + 128, end - at))
-            if _may_hold_text(piece) and _RUN in piece.translate(_PRINTABLE):
-                folded = piece.lower()
+            size = min(PIECE + 128, end - at)
+            piece = self._view[at : at + size] if self._at_hand(at + size) else self._take(at, size)
+            if _may_hold_text(piece) and _RUN in bytes(piece).translate(_PRINTABLE):
+                folded = bytes(piece).lower()
                 _require(not any(each.lower() in folded for each in wanted), "an identifier in the pixels")
             at += PIECE
 
     def _take(self, at: int, length: int) -> bytes:
-        if at + length <= len(self._head_bytes) or len(self._head_bytes) == self._size:
+        if self._at_hand(at + length):
             return self._head_bytes[at : at + length]
         return os.pread(self._descriptor, length, at)
 
+    def _at_hand(self, end: int) -> bool:
+        return end <= len(self._head_bytes) or len(self._head_bytes) == self._size
+
     def _hash(self) -> str:
-        digest, at = hashlib.sha256(), 0
+        digest, at = hashlib.sha256(self._head_bytes), len(self._head_bytes)
         while piece := self._take(at, PIECE):
             digest.update(piece)
             at += len(piece)
@@ -318,7 +328,7 @@ _CHECKS: Final[Mapping[str, Callable[[_Reader, str, bytes, Mapping[str, Any]], N
 }
 
 
-def _may_hold_text(piece: bytes) -> bool:
+def _may_hold_text(piece: bytes | memoryview) -> bool:
     """Whether four bytes, from a multiple of four on, are all from 0x20 to 0x7F: of eight printable ones some four are."""
     words = np.frombuffer(piece, dtype=np.uint32, count=len(piece) // 4)
     for at in range(0, len(words), BLOCK):
