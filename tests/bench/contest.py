@@ -31,7 +31,7 @@ from tests.unit.synth.trees import ALONE, Haystack, Line, content, forms, make
 ROOT = "1.2.826.0.1.3680043.8.498"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 SEED = 1
-PATIENTS = 40
+PATIENTS = 12
 ROOM = 4 << 30
 # What a scanner writes beside the elements of the factory: with them a slice has about 110.
 SCANNER: DataSet = {
