@@ -68,7 +68,7 @@ test-cluster: build  ## the live node
 test: check build  ## everything CI runs
 	@$(MAKE) -j2 test-beside test-cluster
 
-bench: setup  ## spawn times against a bare pod and stock KubeSpawner, in one run
+bench: setup  ## spawn times beside a bare pod and stock KubeSpawner; de-identification beside its peers; damaged files
 	@python -m tests.bench
 
 plan: setup  ## simulates the scale plan of policies/scale and writes its page and picture

@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from infra import places
 from infra.node import cluster, launcher
 from infra.node.images import import_image
 from readingroom.domain.errors import ReadingRoomError, WrongSetUp
-from tests.bench import data, network
+from tests import mutants
+from tests.bench import contest, data, network
 from tests.bench.arms import Arm, kubectl
 from tests.bench.bare import bare
 from tests.bench.figures import Start, ratio_lines, spawn_table, stage_table
@@ -51,10 +53,11 @@ def members(room: Room) -> list[Person]:
     "--starts", type=click.IntRange(4), default=8, show_default=True, help="Starts of each cell; a multiple of 4."
 )
 @click.option(
-    "--only", type=click.Choice([*ARMS, "data", "network"]), help="One arm, the data path or the network door, alone."
+    "--only", type=click.Choice([*ARMS, "data", "network", "peers", "mutants"]), help="One arm or part alone."
 )
 @click.option("--instances", type=click.IntRange(1), default=256, show_default=True, help="CT slices of the data path.")
-def main(starts: int, only: str | None, instances: int) -> None:
+@click.option("--mutants", "damaged", type=click.IntRange(1), default=2000, show_default=True, help="Damaged files.")
+def main(starts: int, only: str | None, instances: int, damaged: int) -> None:
     """Spawn times of a bare pod, of stock KubeSpawner and of ours, and instances a second of de-identification."""
     if starts % max(LEVELS):
         raise click.UsageError(f"--starts must be a multiple of {max(LEVELS)}")
@@ -62,12 +65,16 @@ def main(starts: int, only: str | None, instances: int) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     try:
         say(machine())
-        if only not in {"data", "network"}:
+        if only in {None, *ARMS}:
             bench_spawns(starts, [only] if only else list(ARMS))
         if only in {None, "data"}:
             bench_data(instances)
         if only in {None, "network"}:
             bench_network(instances)
+        if only in {None, "peers"}:
+            bench_peers()
+        if only in {None, "mutants"}:
+            bench_mutants(damaged)
     except ReadingRoomError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
@@ -185,6 +192,29 @@ def bench_network(instances: int) -> None:
     say()
     say(f"{instances} CT slices of {data.SIZE} x {data.SIZE} to the network door over TLS, senders on the same cores")
     say(network.report(runs))
+
+
+def bench_peers() -> None:
+    """The contest, and its file."""
+    told, rows = contest.contest(rounds=2)
+    contest.write_csv(OUT / "peers.csv", rows)
+    say()
+    say(told)
+
+
+def bench_mutants(number: int) -> None:
+    """How damaged files end. What ends as none may is named: the name makes it again."""
+    with tempfile.TemporaryDirectory(prefix="rr-mutants-") as work:
+        survived = mutants.survive(number, Path(work))
+    say()
+    say(
+        f"{number} damaged files: {survived.unanswered} without an answer, {len(survived.never)} that ended as none may; "
+        f"largest process {survived.peak / 2**20:.0f} MiB"
+    )
+    for (outcome, reason), count in sorted(survived.counts.items()):
+        say(f"  {outcome}  {reason}  {count}")
+    for line in survived.never:
+        say(f"  never: {line}")
 
 
 if __name__ == "__main__":

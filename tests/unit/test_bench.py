@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.bench.contest import score
 from tests.bench.data import Run, report
 from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
+from tests.dicom_factory import ct, part10
 
 STARTS = [
     *(Start("ours", 1, n, seconds, stages={"running": 0.5, "usable": seconds}) for n, seconds in enumerate((4, 2, 3))),
@@ -78,3 +82,44 @@ def test_the_data_path_is_compared_by_what_one_core_does() -> None:
     rows = [line.split() for line in report(runs).splitlines()[1:]]
     assert rows[1][1:] == ["1", "4.00", "16.0", "16.0", "4.0"], "the quicker of the two passes"
     assert rows[2][1:] == ["2", "2.00", "32.0", "16.0", "4.0"]
+
+
+def key_of(name: str) -> list[dict[str, str]]:
+    def line(kind: str, fault: str, where: str, was: str, must: str) -> dict[str, str]:
+        return {"file": name, "class": kind, "fault": fault, "where": where, "was": was, "must": must}
+
+    return [
+        line("own", "patient name", "00100010", "Featherstone^Barnaby", "removed"),
+        line("own", "private", "00091001", "Zzyzx-Quennell", "removed"),
+        line("time", "study date", "00080020", "20200403", "date-shifted"),
+        line("time", "a day alone", "00100030", "19511224", "removed"),
+        line("utility", "technique", "00080070", "SIEMENS", "kept"),
+        line("utility", "technique", "00180015", "CHEST", "kept"),
+    ]
+
+
+def test_a_tool_that_copies_leaks_and_keeps_all_and_one_that_writes_nothing_neither(tmp_path: Path) -> None:
+    source, copied, nothing = (tmp_path / name for name in ("source", "copied", "nothing"))
+    for folder in (source, copied, nothing):
+        folder.mkdir()
+    (source / "a.dcm").write_bytes(part10(ct(x00091001=("LO", "Zzyzx-Quennell"))))
+    (copied / "b.dcm").write_bytes((source / "a.dcm").read_bytes())
+    found = score(key_of("a.dcm"), source, copied)
+    assert found.asked == {"own": 2, "time": 1}, "a short number, which chance makes, is asked of no tool"
+    assert found.left == found.asked
+    assert (found.kept, found.promised, found.pixels, found.images) == ({True: 2}, {True: 2}, 1, 1)
+    found = score(key_of("a.dcm"), source, nothing)
+    assert found.left.total() == 0
+    assert (found.kept.total(), found.promised, found.pixels, found.images) == (0, {True: 2}, 0, 1)
+
+
+def test_a_tool_is_given_what_it_took_off_and_what_it_lost(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "a.dcm").write_bytes(part10(ct(x00091001=("LO", "Zzyzx-Quennell"))))
+    halfway = ct(x00100010=("PN", "Featherstone^Barnaby"), x00080020=("DA", "20191101"), x00180015=None)
+    (target / "b.dcm").write_bytes(part10(halfway))
+    found = score(key_of("a.dcm"), source, target)
+    assert found.left == {"own": 1, "time": 0}
+    assert found.kept == {True: 1}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from readingroom.adapters import warehouse as adapter
 from readingroom.adapters.warehouse import FileSheet, FolderWarehouse
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 
@@ -96,3 +97,38 @@ def test_a_sheet_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["receipt"]
     with pytest.raises(WrongSetUp):
         FileSheet(tmp_path / "gone" / "receipt")
+
+
+def test_files_get_their_names_together_and_only_once_the_disk_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(adapter, "TOGETHER", 2)
+    monkeypatch.setattr(adapter, "sync_all", lambda _: waits.append(len(seen(tmp_path / "out"))))
+    warehouse = FolderWarehouse(tmp_path / "out", "demo")
+    for staged in range(3):
+        fill(warehouse, staged, b"whole")
+        warehouse.commit(staged, f"images/P/S/E/{staged}.dcm")
+        assert len(seen(tmp_path / "out")) == (0, 2, 2)[staged]
+    warehouse.finish([line(f"images/P/S/E/{staged}.dcm") for staged in range(3)])
+    assert waits == [0, 2, 3], "before two names, before the third, and before the manifest that names all three"
+    warehouse.close()
+
+
+def test_a_disk_that_refuses_shows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError
+
+    warehouse = FolderWarehouse(tmp_path / "out", "demo")
+    fill(warehouse, 1, b"whole")
+    warehouse.commit(1, "images/P/S/E/I.dcm")
+    monkeypatch.setattr(adapter, "sync_all", full)
+    with pytest.raises(WrongSetUp):
+        warehouse.finish([line("images/P/S/E/I.dcm")])
+    assert seen(tmp_path / "out") == []
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    warehouse.close()
+
+
+def seen(out: Path) -> list[Path]:
+    return [path for path in (out / "images").rglob("*") if path.is_file()]

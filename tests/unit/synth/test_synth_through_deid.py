@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,11 +20,9 @@ from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.domain.clinical.policy import policy_from
 from readingroom.domain.deid.profile import normal
 from tests.cli.command import run
-from tests.unit.synth.trees import Line, at, bytes_of, made, opened
+from tests.unit.synth.trees import ALONE, Haystack, Line, at, forms, made, opened
 
 KEY = bytes(range(32))
-ALONE = 10  # digits of a number that no chance makes: a shorter one is looked for in its patient's files
-SIX = 6  # bytes of the shortest text of the key
 _folder = tempfile.TemporaryDirectory(prefix="synth-deid-")  # goes with the process
 
 
@@ -68,27 +66,6 @@ def of_patient(patient: int) -> bytes:
 def everything(folder: Path) -> bytes:
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return b"\n".join(str(path.relative_to(folder)).encode() + b"\n" + path.read_bytes() for path in found).lower()
-
-
-def forms(line: Line) -> Iterator[bytes]:
-    """A text as it stood, and in the encodings that an engine might turn it into."""
-    yield bytes_of(line).lower() if line.get("encoding") != "nibbles" else line["was"].lower().encode()
-    yield line["was"].lower().encode()
-    yield line["was"].lower().encode("utf-16-le")
-
-
-class Haystack:
-    """Bytes in which many texts are looked for: first by six bytes of each, then whole."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        padded = np.frombuffer(data + bytes(SIX), dtype=np.uint8).astype(np.int64)
-        self._beginnings = np.unique(sum(padded[step : len(data) + step] << 8 * step for step in range(SIX)))
-
-    def __contains__(self, text: bytes) -> bool:
-        beginning = int.from_bytes(text[:SIX], "little")
-        place = int(np.searchsorted(self._beginnings, beginning))
-        return place < len(self._beginnings) and self._beginnings[place] == beginning and text in self._data
 
 
 def left_in(lines: list[Line], whole: Haystack) -> list[Line]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -48,6 +49,8 @@ TINY = Design(
 )
 PATIENTS = 45
 SEED = 7
+ALONE = 10  # digits of a number that no chance makes: a shorter one is looked for in its patient's files
+SIX = 6  # bytes of the shortest text of the key
 Line = dict[str, Any]
 
 
@@ -100,6 +103,27 @@ def bytes_of(line: Line) -> bytes:
     """What to look for."""
     encoding = line.get("encoding", "utf-8")
     return int(line["was"]).to_bytes(4, "little") if encoding == "uint32-le" else line["was"].encode(encoding)
+
+
+def forms(line: Line) -> Iterator[bytes]:
+    """A text as it stood, and in the encodings that an engine might turn it into."""
+    yield bytes_of(line).lower() if line.get("encoding") != "nibbles" else line["was"].lower().encode()
+    yield line["was"].lower().encode()
+    yield line["was"].lower().encode("utf-16-le")
+
+
+class Haystack:
+    """Bytes in which many texts are looked for: first by six bytes of each, then whole."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        padded = np.frombuffer(data + bytes(SIX), dtype=np.uint8).astype(np.int64)
+        self._beginnings = np.unique(sum(padded[step : len(data) + step] << 8 * step for step in range(SIX)))
+
+    def __contains__(self, text: bytes) -> bool:
+        beginning = int.from_bytes(text[:SIX], "little")
+        place = int(np.searchsorted(self._beginnings, beginning))
+        return place < len(self._beginnings) and self._beginnings[place] == beginning and text in self._data
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ function that answers calls: `(document, descriptors) -> document`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -39,6 +40,8 @@ K = TypeVar("K")
 LARGEST_FRAME: Final = 64 << 20
 MOST_DESCRIPTORS: Final = 8
 START_SECONDS: Final = 60.0
+LARGEST_KEPT: Final = 16 << 20  # bytes of a block
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -248,6 +251,7 @@ def _not_started(why: str) -> WrongSetUp:
 def serve(connection: int, factory: str, memory: int, written: int, parent: int) -> None:
     """The child's life: confine itself, build the function, answer calls until the parent is gone."""
     confine(memory=memory, written=written, parent=parent)
+    _keep_what_is_freed()
     with socket.socket(fileno=connection) as link:
         setup, _ = _received(link)
         module, _, name = factory.partition(":")
@@ -268,6 +272,14 @@ def serve(connection: int, factory: str, memory: int, written: int, parent: int)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
+
+
+def _keep_what_is_freed() -> None:
+    """Large blocks are used again for the next file. By default glibc returns each one, and its pages come back one by one."""
+    with contextlib.suppress(AttributeError):  # another C library has no such call
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
+        libc.mallopt(_TRIM_THRESHOLD, 4 * LARGEST_KEPT)
 
 
 def _limit_processor(seconds: float) -> None:

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from readingroom.adapters.durable import sync
+from readingroom.adapters.durable import sync, sync_all
 from readingroom.adapters.tables import TABLES
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 
 MANIFEST: Final = "manifest.jsonl"
 IMAGES: Final = "images"
 STAGING: Final = ".staging"
+TOGETHER: Final = 512  # files that get their names at once
 _OURS: Final = frozenset({MANIFEST, IMAGES, STAGING, "lost+found", *TABLES})
 
 Document = Mapping[str, Any]
@@ -36,6 +37,8 @@ class FolderWarehouse:
         `TryAgain` while another run has it.
         """
         self._folder = folder
+        self._whole: dict[int, str] = {}  # staged and complete, and where they belong
+        self._made: set[Path] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -68,13 +71,23 @@ class FolderWarehouse:
 
     def commit(self, staged: int, place: str) -> None:
         """See the port."""
-        target = self._folder / PurePosixPath(place)
+        self._whole[staged] = place
+        if len(self._whole) >= TOGETHER:
+            self._show()
+
+    def _show(self) -> None:
+        """Whole files get their names, all together: once for many, the disk is waited for."""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync(self._staged(staged))
-            self._staged(staged).replace(target)
+            sync_all(self._lock)
+            for staged, place in self._whole.items():
+                target = self._folder / PurePosixPath(place)
+                if target.parent not in self._made:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._made.add(target.parent)
+                self._staged(staged).replace(target)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+        self._whole.clear()
 
     def discard(self, staged: int) -> None:
         """See the port."""
@@ -96,9 +109,10 @@ class FolderWarehouse:
         """See the port."""
         text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=True) + "\n" for line in manifest)
         draft = self._folder / STAGING / MANIFEST
+        self._show()
         try:
             draft.write_text(text, encoding="ascii")
-            sync(draft)
+            sync_all(self._lock)  # the names that it names, too
             draft.replace(self._folder / MANIFEST)
             self._sweep({line["path"] for line in manifest})
             shutil.rmtree(self._folder / STAGING)

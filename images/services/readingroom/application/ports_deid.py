@@ -65,7 +65,8 @@ class Workers(Protocol):
 class Warehouse(Protocol):
     """De-identified files of one project, `OUT_DIR`.
 
-    1. A staged file is not seen until `commit` renames it to its place; a committed one is whole and on disk.
+    1. A staged file is not seen until it is renamed to its place, after `commit`, at the latest by `finish`; what is seen
+       is whole and on disk.
     2. `finish` writes the manifest, by rename, and removes what it does not name. Repeated with the same, nothing changes.
     3. Whatever ends a run early leaves no half file in place, and the next run clears the rest.
     """

@@ -34,6 +34,7 @@ UNDEFINED: Final = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PREAMBLE: Final = 132
 _ALL_VRS: Final = {vr.encode("ascii"): vr for vr in LONG_VRS | SHORT_VRS}
+_LITTLE, _BIG = struct.Struct("<HH"), struct.Struct(">HH")
 _LONG: Final = frozenset(vr.encode("ascii") for vr in LONG_VRS)
 
 
@@ -222,9 +223,11 @@ def _check_inside(walk: _Walk, at: int, length: int) -> None:
         return
     if at + length > walk.end:
         raise FileRejected(Reason.TRUNCATED)
-    limit = next((each.end for each in reversed(walk.stack) if each.end is not None), walk.end)
-    if at + length > limit:
-        raise FileRejected(Reason.MALFORMED)
+    for each in reversed(walk.stack):
+        if each.end is not None:
+            if at + length > each.end:
+                raise FileRejected(Reason.MALFORMED)
+            return
 
 
 def _next_item(walk: _Walk, sequence: _Sequence, at: int) -> int:
@@ -277,5 +280,5 @@ def _fragments(walk: _Walk, element: Element, at: int) -> int:
 
 
 def _tag(walk: _Walk, head: bytes) -> int:
-    group, number = struct.unpack_from("<HH" if walk.little else ">HH", head)
+    group, number = (_LITTLE if walk.little else _BIG).unpack_from(head)
     return int(group) << 16 | int(number)

@@ -55,7 +55,10 @@ class Source:
             at += len(piece)
 
     def _read(self, at: int, length: int) -> bytes:
-        found = bytearray()
+        whole = os.pread(self._descriptor, min(length, 1 << 30), at)
+        if len(whole) == length or not whole:
+            return whole  # nearly always: and no copy
+        found = bytearray(whole)
         while len(found) < length:
             piece = os.pread(self._descriptor, min(length - len(found), 1 << 30), at + len(found))
             if not piece:

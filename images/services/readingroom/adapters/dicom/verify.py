@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from readingroom.domain.deid.outcome import FileRejected, Reason
 
 _LONG: Final = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV", b"SV", b"UV"})
@@ -37,6 +39,7 @@ SHORTEST: Final = 4  # characters of an identifier that is looked for inside num
 SHORTEST_IN_PIXELS: Final = 8  # shorter ones occur by chance
 _RUN: Final = b"\1" * SHORTEST_IN_PIXELS
 PIECE: Final = 4 << 20
+BLOCK: Final = 1 << 14  # words: what the processor has at hand
 HEAD: Final = 64 << 20  # all that is no pixel, and most files whole
 
 
@@ -52,6 +55,15 @@ class Expected:
     dates: frozenset[bytes]
     instance: str
     pixels: Callable[[], Any] | None  # pieces of the input's native pixel data, where it was not touched
+
+
+def with_sets(profile: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same document, its lists of terms as sets: it serves many files."""
+    lists = {
+        name: {**each, "terms": frozenset(each["terms"])} if "terms" in each else each
+        for name, each in profile["vocabularies"].items()
+    }
+    return {**profile, "vocabularies": lists}
 
 
 def verify(descriptor: int, expected: Expected) -> str:
@@ -71,7 +83,14 @@ class _Reader:
         self._descriptor, self._expected = descriptor, expected
         self._size = os.fstat(descriptor).st_size
         self._head_bytes = os.pread(descriptor, min(self._size, HEAD), 0)
+        self._view = memoryview(self._head_bytes)  # to look into without a copy
         self._lists = expected.profile["vocabularies"]
+        self._own: Mapping[int, Mapping[str, Any]] = {
+            0x00120062: {"do": "constant", "vr": ["CS"], "constant": "YES"},
+            0x00120063: {"do": "constant", "vr": ["LO"], "constant": expected.method},
+            0x00120064: {"do": "options", "vr": ["SQ"]},
+            0x00280303: {"do": "constant", "vr": ["CS"], "constant": "MODIFIED"},
+        }
         self._folded = frozenset(each.lower() for each in expected.identifiers if len(each) >= SHORTEST)
 
     def judge(self) -> str:
@@ -121,13 +140,7 @@ class _Reader:
         return group << 16 | number, vr.decode("ascii"), length, at
 
     def _rule(self, tag: int) -> Mapping[str, Any]:
-        own: Mapping[int, Mapping[str, Any]] = {
-            0x00120062: {"do": "constant", "vr": ["CS"], "constant": "YES"},
-            0x00120063: {"do": "constant", "vr": ["LO"], "constant": self._expected.method},
-            0x00120064: {"do": "options", "vr": ["SQ"]},
-            0x00280303: {"do": "constant", "vr": ["CS"], "constant": "MODIFIED"},
-        }
-        found: Mapping[str, Any] | None = own.get(tag) or self._expected.profile["elements"].get(f"{tag:08X}")
+        found: Mapping[str, Any] | None = self._own.get(tag) or self._expected.profile["elements"].get(f"{tag:08X}")
         if found is None:
             raise _FoundError("not listed")
         return found
@@ -199,7 +212,7 @@ class _Reader:
         self._search(value)
 
     def vocabulary(self, vr: str, value: bytes, rule: Mapping[str, Any]) -> None:
-        terms = set(self._lists[rule["list"]]["terms"])
+        terms = self._lists[rule["list"]]["terms"]
         if rule.get("of") != "terms":
             _require(all(part.decode("ascii") in terms for part in value.split(b"\\")), "not our term")
             return
@@ -264,7 +277,12 @@ class _Reader:
 
     def _compare(self, at: int, length: int) -> None:
         for piece in self._expected.pixels() if self._expected.pixels else ():
-            _require(self._take(at, len(piece)) == piece, "pixels differ")
+            same = (
+                self._head_bytes.startswith(piece, at)
+                if self._at_hand(at + len(piece))
+                else self._take(at, len(piece)) == piece
+            )
+            _require(same, "pixels differ")
             at += len(piece)
             length -= len(piece)
         _require(0 <= length <= 1, "pixels of another length")
@@ -275,19 +293,23 @@ class _Reader:
         wanted = [each for each in known if len(each) >= SHORTEST_IN_PIXELS]
         end = at + length
         while at < end and wanted:
-            piece = self._take(at, min(PIECE + 128, end - at))
-            if _RUN in piece.translate(_PRINTABLE):
-                folded = piece.lower()
+            size = min(PIECE + 128, end - at)
+            piece = self._view[at : at + size] if self._at_hand(at + size) else self._take(at, size)
+            if _may_hold_text(piece) and _RUN in bytes(piece).translate(_PRINTABLE):
+                folded = bytes(piece).lower()
                 _require(not any(each.lower() in folded for each in wanted), "an identifier in the pixels")
             at += PIECE
 
     def _take(self, at: int, length: int) -> bytes:
-        if at + length <= len(self._head_bytes) or len(self._head_bytes) == self._size:
+        if self._at_hand(at + length):
             return self._head_bytes[at : at + length]
         return os.pread(self._descriptor, length, at)
 
+    def _at_hand(self, end: int) -> bool:
+        return end <= len(self._head_bytes) or len(self._head_bytes) == self._size
+
     def _hash(self) -> str:
-        digest, at = hashlib.sha256(), 0
+        digest, at = hashlib.sha256(self._head_bytes), len(self._head_bytes)
         while piece := self._take(at, PIECE):
             digest.update(piece)
             at += len(piece)
@@ -304,6 +326,20 @@ _CHECKS: Final[Mapping[str, Callable[[_Reader, str, bytes, Mapping[str, Any]], N
     "constant": _Reader.constant,
     "empty": _Reader.nothing,
 }
+
+
+def _may_hold_text(piece: bytes | memoryview) -> bool:
+    """Whether four bytes, from a multiple of four on, are all from 0x20 to 0x7F: of eight printable ones some four are."""
+    words = np.frombuffer(piece, dtype=np.uint32, count=len(piece) // 4)
+    for at in range(0, len(words), BLOCK):
+        some = words[at : at + BLOCK]
+        found = some << np.uint32(1)  # a byte's bit 5 comes to stand where bit 6 is
+        found |= some
+        found &= np.uint32(0x40404040)
+        found |= some & np.uint32(0x80808080)
+        if (found == 0x40404040).any():
+            return True
+    return False
 
 
 def _require(right: bool, where: str) -> None:

@@ -20,7 +20,7 @@ from readingroom.adapters.dicom.pixels import Shape, frames, shape_of, strokes_i
 from readingroom.adapters.dicom.prescan import ENCAPSULATED, EXPLICIT, Scan
 from readingroom.adapters.dicom.read import read
 from readingroom.adapters.dicom.source import Source
-from readingroom.adapters.dicom.verify import Expected, verify
+from readingroom.adapters.dicom.verify import Expected, verify, with_sets
 from readingroom.domain.clinical.imaged import imaged
 from readingroom.domain.deid import doubt
 from readingroom.domain.deid.decide import Context, Decided, decide
@@ -55,7 +55,7 @@ class Worker:
     def __init__(self, setup: Document) -> None:
         self._pseudonyms = Pseudonyms(PurposeKeys.from_document(setup["keys"]), setup["project"])
         self._run = profile_set(setup["profile"], setup["profile_sha256"])
-        self._documents = {each["profile"]: each for each in setup["profile"]["profiles"]}
+        self._documents = {each["profile"]: with_sets(each) for each in setup["profile"]["profiles"]}
         self._explain = bool(setup["explain"])
 
     def __call__(self, document: Document, descriptors: Sequence[int]) -> Document:

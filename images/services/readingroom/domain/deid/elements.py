@@ -59,7 +59,10 @@ class Written:
 
 def find(elements: Elements, tag: int) -> Element | None:
     """The element with that tag at this level."""
-    return next((element for element in elements if element.tag == tag), None)
+    for element in elements:  # a loop, because this is asked often, and a generator costs twice as much
+        if element.tag == tag:
+            return element
+    return None
 
 
 def all_of(elements: Elements) -> Iterator[Element]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -117,6 +118,7 @@ class ProfileSet:
         return next((profile for profile in self.profiles if sop_class in profile.sop_classes), None)
 
 
+@lru_cache(maxsize=4096)
 def normal(text: str) -> str:
     """The form in which terms are compared: upper case, one space for whatever is no letter or digit."""
     return " ".join("".join(c if c.isascii() and c.isalnum() else " " for c in text.upper()).split())
