@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import io
 import json
 import os
 import shutil
@@ -12,18 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.originals import LandingOriginals
 from readingroom.adapters.tree import Tree
-from readingroom.application.retract import Retracted, retract
+from readingroom.application.retract import Retracted, retract, retract_studies, retract_within
 from readingroom.domain.errors import TryAgain
 from readingroom.entrypoints.settings import policies_folder
 from tests.cli.command import Done, one_line, run
 from tests.unit.clinical.engine import record
 from tests.unit.data.stopping import stops
-from tests.unit.optout.people import ONE, TWO, image, opted_out, spaced
+from tests.unit.optout.people import ONE, TWO, UID, image, opted_out, spaced
 
 BATCHES = {
     "ABC": {"1.dcm": image(ONE), "2.dcm": image(spaced(TWO)), f"{TWO}_data.json": b" " * 200 + record(TWO, Age=52)},
@@ -242,9 +244,84 @@ class Unread:
     def remove(self, places: Any) -> None:
         self.removed += places
 
+    def places(self, within: str) -> list[str]:
+        return [f"{within}/2026-01-01/b-1/instances/00/x.dcm"]
+
 
 def test_where_one_original_cannot_be_looked_at_nothing_is_removed() -> None:
     originals = Unread()
     with pytest.raises(TryAgain, match="1 originals"):
         retract(opted_out(TWO), originals, lambda _: None, confirm=True)
+    with pytest.raises(TryAgain, match="1 originals"):
+        retract_studies({UID}, originals, lambda _: None, confirm=True)
     assert originals.removed == []
+    retract_within("A", originals, confirm=True)  # whose it is does not matter
+    assert originals.removed == originals.places("A")
+
+
+def batch(work: Path, centre: str) -> str:
+    [found] = (work / "landing" / centre).glob("*/*")
+    return str(found.relative_to(work / "landing"))
+
+
+def study_of(centre: str, name: str) -> str:
+    return pydicom.dcmread(io.BytesIO(BATCHES[centre][name])).StudyInstanceUID
+
+
+CHOSEN: dict[str, tuple[Callable[[Path], tuple[object, ...]], list[bytes]]] = {
+    "a centre": (lambda w: ("--centre", "ABC"), list(BATCHES["ABC"].values())),
+    "a batch": (lambda w: ("--batch", batch(w, "XYZ")), list(BATCHES["XYZ"].values())),
+    "a study, and no more of its patient": (
+        lambda w: ("--study-file", written(w, study_of("ABC", "2.dcm"))),
+        [BATCHES["ABC"]["2.dcm"]],
+    ),
+}
+
+
+def written(work: Path, line: str) -> Path:
+    (work / "studies").write_text(f"{line}\n")
+    return work / "studies"
+
+
+@pytest.mark.parametrize("name", sorted(CHOSEN))
+def test_a_study_a_batch_or_a_centre_goes_when_confirmed_and_nothing_else(landed: Path, name: str) -> None:
+    choice, theirs = CHOSEN[name]
+    command = ("cohort", "retract", "--landing", landed / "landing", *choice(landed))
+    before = contents(landed)
+    dry = run(*command)
+    assert (dry.returncode, dry.stdout.splitlines()[0]) == (0, f"{len(theirs)} originals in 1 batches would go")
+    assert contents(landed) == before
+    done = run(*command, "--confirm")
+    assert done.returncode == 0, done.stderr
+    after = contents(landed)
+    kept = {path: content for path, content in before.items() if not path.endswith("batch.json")}
+    assert {path: content for path, content in after.items() if not path.endswith("batch.json")} == {
+        path: content for path, content in kept.items() if content not in theirs
+    }
+    assert sum(each["counts"].get("retracted", 0) for each in records(landed).values()) == len(theirs)
+    again = run(*command, "--confirm")
+    assert (again.returncode, again.stdout) == (0, "0 originals in 0 batches are removed\n")
+    assert not any(secret in dry.stdout + done.stdout + done.stderr for secret in (*SECRETS, study_of("ABC", "2.dcm")))
+
+
+UNCLEAR: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
+    "no choice": (lambda w: (), 2, "give one of"),
+    "two choices": (lambda w: ("--centre", "ABC", "--batch", batch(w, "ABC")), 2, "give one of"),
+    "an empty centre": (lambda w: ("--centre", ""), 2, "capital letters"),
+    "a path for a centre": (lambda w: ("--centre", ".."), 2, "capital letters"),
+    "a path for a batch": (lambda w: ("--batch", "ABC/../XYZ"), 2, "CODE/DAY/BATCH"),
+    "a centre that sent nothing": (lambda w: ("--centre", "NONE"), 1, "no such centre"),
+    "no UID": (lambda w: ("--study-file", written(w, "1.2.x")), 1, "line 1"),
+    "no study": (lambda w: ("--study-file", written(w, "")), 1, "names nobody"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNCLEAR))
+def test_a_choice_that_is_not_clear_removes_nothing(landed: Path, name: str) -> None:
+    choice, status, words = UNCLEAR[name]
+    before = contents(landed)
+    done = run("cohort", "retract", "--landing", landed / "landing", *choice(landed), "--confirm")
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert "1.2.x" not in done.stderr
+    assert contents(landed) == before

@@ -21,6 +21,7 @@ from readingroom.adapters.durable import write_new
 from readingroom.adapters.tree import Tree
 from readingroom.application.ports_deid import Resolved
 from readingroom.domain.clinical.record import told_by
+from readingroom.domain.deid.values import is_uid
 from readingroom.domain.errors import Refused, WrongSetUp
 from readingroom.domain.opt_out import OLDEST, Answer, OptOuts, listed, nhs_number, opt_outs_of
 
@@ -133,6 +134,16 @@ def listed_in(path: Path, called: str) -> frozenset[str]:
             )
         names |= found
     return frozenset(names)
+
+
+def studies_in(path: Path) -> frozenset[str]:
+    """The Study Instance UIDs of a list, one a line. Raises `WrongSetUp` where one is off."""
+    called, studies = "the study file", set[str]()
+    for number, line in _lines(path, called):
+        if not is_uid(line):
+            raise _off(called, f"line {number} is no UID", "correct it")
+        studies.add(line)
+    return frozenset(studies)
 
 
 def _lines(path: Path, called: str) -> Iterator[tuple[int, str]]:

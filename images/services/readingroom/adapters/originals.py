@@ -30,8 +30,8 @@ class LandingOriginals:
     def __init__(self, landing: Path, tree: Tree, clinical: Resolved, *, jobs: int) -> None:
         """`tree` is that of `landing`. Raises `WrongSetUp` for a folder that is no landing."""
         self._landing = landing
-        files = CommittedBatches(tree).files()
-        self._inbox = InboxFolder(tree, jobs=jobs, clinical=clinical, files=files, told=_told)
+        self._files = CommittedBatches(tree).files()
+        self._inbox = InboxFolder(tree, jobs=jobs, clinical=clinical, files=self._files, told=_told)
 
     def names(self) -> Iterator[tuple[str, Names | None]]:
         """See the port."""
@@ -41,6 +41,17 @@ class LandingOriginals:
     def token(self, name: str) -> str:
         """See the port."""
         return self._inbox.token(name)
+
+    def places(self, within: str) -> list[str]:
+        """See the port."""
+        if not (self._landing / within).is_dir():
+            raise WrongSetUp(
+                what="retract",
+                which=within,
+                why="landing has no such centre or batch",
+                next_step="see how it is written there",
+            )
+        return [name for name in self._files if name.startswith(f"{within}/")]
 
     def remove(self, places: Sequence[str]) -> None:
         """See the port. What a killed ingest left of anybody is swept too: nobody could say whose it is."""

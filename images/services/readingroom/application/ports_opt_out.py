@@ -43,6 +43,8 @@ class Originals(Protocol):
     2. `remove` takes originals out of their batches for good: first a batch's record is without them, then they are gone.
        Killed at any point and repeated with what `names` still gives, it comes to the same end. `TryAgain` while a centre
        sends.
+    3. `places` gives the originals of a centre or of one batch, looking at none of them; `WrongSetUp` where landing has no
+       such centre or batch.
     """
 
     def names(self) -> Iterator[tuple[str, Names | None]]:
@@ -55,4 +57,8 @@ class Originals(Protocol):
 
     def remove(self, places: Sequence[str]) -> None:
         """2."""
+        ...
+
+    def places(self, within: str) -> list[str]:
+        """3."""
         ...

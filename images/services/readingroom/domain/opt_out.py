@@ -25,6 +25,7 @@ MOST_IDENTIFIERS: Final = 64  # of one file
 LONGEST_IDENTIFIER: Final = 64  # characters: LO of PS3.5 section 6.2
 OLDEST: Final = timedelta(days=7)  # of an answer: governance.md section 10
 LOCAL: Final = "local:"  # what follows is a hospital's own number, whatever it looks like
+STUDY: Final = "study:"  # what follows is a Study Instance UID
 _WRITTEN: Final = re.compile(r"NHS(?:NO|NUMBER)?(?=[0-9])")
 _NUMBER: Final = re.compile(r"[0-9 -]+")
 _ANY, _NONE = "*", "?"  # of issuers; `normal` gives neither
@@ -137,7 +138,7 @@ def names_in(elements: Elements, study: str) -> Names:
         waiting += [item for element in level for item in element.items or ()]
     names = [names_of(given.strip(), issuer) for given, issuer in found]
     if study:
-        of_study = frozenset({f"study:{study}"})
+        of_study = frozenset({f"{STUDY}{study}"})
         names.append(Names(sought=of_study, told=of_study))
     return joined(names)
 
@@ -207,6 +208,12 @@ def barred(files: Mapping[str, Names], opt_outs: OptOuts) -> dict[str, Reason]:
         unasked = numbers - opt_outs.asked - opt_outs.opted_out
     unknown = dict.fromkeys(_reached(files, unasked), Reason.OPT_OUT_UNKNOWN)
     return unknown | dict.fromkeys(_reached(files, opt_outs.opted_out), Reason.OPTED_OUT)
+
+
+def of_studies(files: Mapping[str, Names], studies: Set[str], token: Callable[[str], str]) -> set[str]:
+    """The files of studies, by their UIDs. Their names are tokens; they lead to nothing else of a patient."""
+    known = {token(f"{STUDY}{study}") for study in studies}
+    return {path for path, names in files.items() if names.sought & known}
 
 
 def _reached(files: Mapping[str, Names], known: Set[str]) -> set[str]:
