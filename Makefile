@@ -59,7 +59,7 @@ test-fast: setup  ## everything that needs no cluster
 	@$(WITHOUT_CLUSTER)
 
 test-beside: setup  ## the same, yielding to what else runs, and told when it is done
-	@said=$$(mktemp); status=0; nice -n 10 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
+	@said=$$(mktemp); status=0; nice -n 19 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
 
 test-cluster: build  ## the live node
 	@pytest -q -m cluster -p no:randomly tests/cluster
