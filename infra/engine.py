@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from pulumi import automation
 from pulumi.automation import errors as automation_errors
 
 from infra import places
-from infra.engine_home import PROJECT, Home
+from infra.engine_home import Home
 from infra.engine_lines import Lines
 from infra.engine_loops import Loops, hush
 from infra.provider.api import Api
@@ -37,9 +38,8 @@ _PARALLEL: Final = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ended with: the program's outputs, and how many resources each operation met (`create`, `same`, …)."""
+    """What a run ended with: how many resources each operation met (`create`, `same`, …)."""
 
-    outputs: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -55,15 +55,15 @@ def up(stack: str, program: Program, on_line: OnLine = click.echo, *, take_back:
     reason (all are told to `on_line`), `TryAgain` if the cluster or another run is in the way.
     """
     with _run(stack, program, on_line, "up", take_back=take_back) as (handle, lines):
-        result = handle.up(refresh=True, parallel=_PARALLEL, color="never", on_event=lines.hear, show_secrets=False)
-        return Outcome({name: value.value for name, value in result.outputs.items()}, lines.changes)
+        handle.up(refresh=True, parallel=_PARALLEL, color="never", on_event=lines.hear, show_secrets=False)
+        return Outcome(lines.changes)
 
 
 def preview(stack: str, program: Program, on_line: OnLine = click.echo) -> Outcome:
     """What `up` would do, asked of the cluster as dry runs. Raises as `up` does."""
     with _run(stack, program, on_line, "preview") as (handle, lines):
         handle.preview(refresh=True, parallel=_PARALLEL, color="never", on_event=lines.hear)
-        return Outcome({}, lines.changes)
+        return Outcome(lines.changes)
 
 
 def down(stack: str, on_line: OnLine = click.echo) -> Outcome:
@@ -73,17 +73,12 @@ def down(stack: str, on_line: OnLine = click.echo) -> Outcome:
     with _run(stack, _nothing, on_line, "down") as (handle, lines):
         handle.destroy(parallel=_PARALLEL, color="never", on_event=lines.hear, show_secrets=False, remove=True)
         Home.here().forget(stack)
-        return Outcome({}, lines.changes)
+        return Outcome(lines.changes)
 
 
 def stacks() -> list[str]:
     """The stacks that have state on this machine."""
     return sorted(file.stem for file in Home.here().states.glob("*.json"))
-
-
-def outputs(stack: str) -> dict[str, Any]:
-    """The outputs of the last `up`; empty if there was none."""
-    return next((one.get("outputs", {}) for one in resources(stack) if one["type"] == "pulumi:pulumi:Stack"), {})
 
 
 def resources(stack: str) -> list[dict[str, Any]]:
@@ -130,21 +125,31 @@ def check_cluster(what: str) -> None:
         ) from error
 
 
+class _Workspace(automation.LocalWorkspace):
+    """The SDK's, which asks the engine twice for the program's outputs after each run. Ours has none."""
+
+    def stack_outputs(self, stack_name: str) -> automation.OutputMap:
+        return {}
+
+
+@cache
+def _command(root: Path) -> automation.PulumiCommand:
+    """Found once a process: the SDK starts the engine to ask for its version."""
+    return automation.PulumiCommand(root=str(root))
+
+
 def _select(stack: str, program: Program, more: Mapping[str, str]) -> automation.Stack:
     home = Home.here()
     home.prepare(stack)
-    return automation.create_or_select_stack(
-        stack_name=stack,
-        project_name=PROJECT,
+    workspace = _Workspace(
+        work_dir=str(home.work),
+        pulumi_home=str(home.own),
+        pulumi_command=_command(home.root),
         program=program,
-        opts=automation.LocalWorkspaceOptions(
-            work_dir=str(home.work),
-            pulumi_home=str(home.own),
-            pulumi_command=automation.PulumiCommand(root=str(home.root)),
-            secrets_provider="passphrase",
-            env_vars={**home.environment(), **more},
-        ),
+        secrets_provider="passphrase",
+        env_vars={**home.environment(), **more},
     )
+    return automation.Stack.create_or_select(stack, workspace)
 
 
 @contextmanager
