@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from readingroom.adapters.retractable import RetractableWarehouse
 from readingroom.adapters.shelf import CutShelf
 from readingroom.application.cut_cohort import cut_cohort
 from readingroom.application.retract_released import Effects, retract_released
-from readingroom.contract import cut_file
+from readingroom.contract import SERVICE_UID, cut_file
 from readingroom.domain.cut import CutRecord
 from readingroom.domain.errors import Refused, TryAgain
 from readingroom.domain.ids import Digest, project_id
@@ -174,6 +175,15 @@ def test_a_cut_that_does_not_say_how_it_was_made_is_reached_by_any_profile() -> 
     assert Chosen(profile=OTHER).reaches(silent, silent.images)
     assert not Chosen(profile=OTHER).reaches(said, said.images)
     assert not Chosen(names=frozenset({"PB"})).reaches(silent, frozenset())
+
+
+def test_what_root_does_to_a_volume_leaves_it_to_the_account_of_its_jobs(room: Path) -> None:
+    for path in (room / "w", room / "out", *(room / "w").rglob("*"), *(room / "out").rglob("*")):
+        os.chown(path, SERVICE_UID, SERVICE_UID)
+    assert retracting(room, "--pseudonym-file", named(room, "PB"), "--confirm").returncode == 0
+    left = [*(room / "w").rglob("*"), *(room / "out").rglob("*")]
+    assert {path.stat().st_uid for path in left} == {SERVICE_UID}
+    assert {path.name for path in left} >= {"manifest.jsonl", "retired.json", "cut.json"}
 
 
 def test_where_nothing_is_left_to_cut_the_grant_gives_nobody_anything(room: Path) -> None:

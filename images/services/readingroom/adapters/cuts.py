@@ -202,11 +202,9 @@ class DraftFolder:
         if same_archive and told.is_file() and told.read_text(encoding="utf-8") == text:
             return False
         if not same_archive:
-            hand_over(self._archive)
             show(self._archive, archive)
         draft = self._folder / RECORD
         draft.write_text(text, encoding="utf-8")
-        hand_over(draft)
         show(draft, told)
         return True
 
@@ -234,7 +232,7 @@ class CutFolder:
             for left in self._folder.glob(f"{STAGING}*"):
                 shutil.rmtree(left)
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=STAGING) as staging:
-                hand_over(Path(staging))
+                hand_over(Path(staging), self._folder)
                 yield DraftFolder(Path(staging), self._folder, self._warehouse)
 
     @contextmanager

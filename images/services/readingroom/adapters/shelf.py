@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from readingroom.adapters.cuts import RECORD, STAGING, read_record
-from readingroom.adapters.durable import alone, hand_over, show
+from readingroom.adapters.durable import alone, show
 from readingroom.adapters.retired import retired_in
 from readingroom.contract import MANIFEST, RETIRED, cut_file
 from readingroom.domain.cut import CutRecord
@@ -44,7 +44,6 @@ class CutShelf:
         with alone(self._folder, self._busy()):
             draft = self._folder / f".{RETIRED}"
             draft.write_text(json.dumps(sorted(self.retired() | digests), indent=1) + "\n", encoding="ascii")
-            hand_over(draft)
             show(draft, self._folder / RETIRED)
 
     def last(self) -> CutRecord | None:

@@ -62,7 +62,7 @@ class FolderWarehouse:
         try:
             shutil.rmtree(self._folder / STAGING, ignore_errors=True)
             (self._folder / STAGING).mkdir(mode=0o700)
-            hand_over(self._folder / STAGING)
+            hand_over(self._folder / STAGING, self._folder)
             (self._folder / IMAGES).mkdir(exist_ok=True)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
@@ -103,7 +103,7 @@ class FolderWarehouse:
         try:
             draft.write_bytes(content)
             sync(draft)
-            hand_over(draft)
+            hand_over(draft, self._folder)
             draft.replace(self._folder / place)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
@@ -116,7 +116,7 @@ class FolderWarehouse:
         try:
             draft.write_text(text, encoding="ascii")
             sync_all(self._lock)  # the names that it names, too
-            hand_over(draft)
+            hand_over(draft, self._folder)
             draft.replace(self._folder / MANIFEST)
             for place, content in tables.items():
                 self.put(place, content)
