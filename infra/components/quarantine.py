@@ -1,8 +1,8 @@
 """What the Jobs of `rr-quarantine` find there: accounts, decisions, and the folders that data moves through, one way.
 
 `inbox` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) → `cuts-<project>`.
-Receipts stay on the identified side, as do `opt-outs` (who opted out); `linked-<project>` are joined tables for a cut. Nothing here
-is mounted anywhere else; the Jobs themselves are started by `readingroom platform job`.
+Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for a cut. Nothing
+here is mounted anywhere else; the Jobs themselves are started by `readingroom platform job`.
 """
 
 from __future__ import annotations

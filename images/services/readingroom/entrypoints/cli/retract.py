@@ -237,6 +237,8 @@ def _report(
     if done is None:
         click.echo("next: the same command with --confirm does it")
         return
+    if found.files or found.rows:
+        click.echo("  landing keeps the originals, and `deid` releases them again: retract them there too")
     if done.cut and found.cuts:
         click.echo(f"  cut {done.cut.digest} is the last one now")
     if done.uncut:
