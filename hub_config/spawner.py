@@ -41,6 +41,10 @@ TOLD = {  # a part of the API server's reason, to what the person reads; anythin
         Code.NOT_A_MEMBER,
         "W01: your access to this project was withdrawn. Ask the project lead.",
     ),
+    "the data of this project were taken back": (
+        Code.CUT_REPLACED,
+        "W03: the data of this project are being replaced. Your home folder stays. Try again later.",
+    ),
 }
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import click
 
 from images import build
 from infra import places, settings
-from infra.jobs import ROSTER_CLAIM, Mount, Work, decision_name, manifest
+from infra.jobs import OPT_OUTS_CLAIM, ROSTER_CLAIM, Mount, Work, decision_name, manifest
 from readingroom.contract import ACCOUNT_INGEST, PROJECT_ID, cut_account, deid_account
 from readingroom.domain.errors import WrongSetUp
 
 CENTRE = re.compile(r"[A-Z0-9]{2,12}")
+TABLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 project_option = click.option("--project", required=True, metavar="ID", help="Which project; it has a decision.")
 
 
@@ -41,7 +43,7 @@ def ingest(centre: str) -> None:
         raise WrongSetUp(
             what="ingest", which=centre, why="it has no folder in the inbox", next_step=f"put its files into {inbox}"
         )
-    _run(ingest_work(centre, _listing(inbox), _services()))
+    _run(with_opt_outs(ingest_work(centre, _listing(inbox), _services())))
 
 
 @job.command()
@@ -50,7 +52,7 @@ def deid(project: str) -> None:
     """De-identify what has been received, under this project's own key."""
     _decided(project)
     landing = _listing(places.volume("landing"))
-    _run(deid_work(project, landing, _services()))
+    _run(with_opt_outs(deid_work(project, landing, _services())))
 
 
 @job.command()
@@ -59,7 +61,7 @@ def cut(project: str) -> None:
     """Cut the project's subset out of its warehouse: what the decision covers, as one image named by its digest."""
     decision = _decided(project).read_text(encoding="utf-8")
     stamp = _hash([decision, _listing(places.volume(f"warehouse-{project}"))])
-    _run(cut_work(project, stamp, _services()))
+    _run(with_linked(cut_work(project, stamp, _services())))
 
 
 @job.command()
@@ -135,6 +137,40 @@ def cut_work(project: str, stamp: str, image: str) -> Work:
         ),
         stamp=stamp,
         memory="512Mi",
+    )
+
+
+def with_opt_outs(work: Work) -> Work:
+    """The same, told who opted out; an empty folder means that the site asks nobody. What changes there is other input."""
+    folder = places.volume(OPT_OUTS_CLAIM)
+    if not folder.is_dir() or all(file.name.startswith(".") for file in folder.iterdir()):
+        return work
+    return replace(
+        work,
+        command=(*work.command, "--opt-outs", "/opt-outs"),
+        mounts=(*work.mounts, Mount(path="/opt-outs", claim=OPT_OUTS_CLAIM)),
+        stamp=_hash([work.stamp, _listing(folder)]),
+    )
+
+
+def with_linked(work: Work) -> Work:
+    """The same with the project's joined tables, each in a folder of its own, as `readingroom link join` made it."""
+    folder = places.volume(f"linked-{work.project}")
+    tables = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not tables:
+        return work
+    if odd := [name for name in tables if not TABLE.fullmatch(name) or not (folder / name / "linked.json").is_file()]:
+        raise WrongSetUp(
+            what="cut",
+            which=f"{len(odd)} of {len(tables)} joined tables of {work.project}",
+            why="they are none",
+            next_step=f"leave in {folder} one folder for each, as `readingroom link join` made it",
+        )
+    return replace(
+        work,
+        command=(*work.command, *(word for name in tables for word in ("--linked", f"/linked/{name}"))),
+        mounts=(*work.mounts, Mount(path="/linked", claim=f"linked-{work.project}")),
+        stamp=_hash([work.stamp, _listing(folder)]),
     )
 
 

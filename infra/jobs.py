@@ -25,6 +25,7 @@ from readingroom.contract import (
 SECONDS: Final = 3600
 CONTAINER: Final = "work"
 ROSTER_CLAIM: Final = "accounts-roster"
+OPT_OUTS_CLAIM: Final = "opt-outs"
 
 
 def decision_name(project: str) -> str:

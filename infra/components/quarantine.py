@@ -1,8 +1,8 @@
 """What the Jobs of `rr-quarantine` find there: accounts, decisions, and the folders that data moves through, one way.
 
 `inbox` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) → `cuts-<project>`.
-Receipts stay on the identified side. Nothing here is mounted anywhere else; the Jobs themselves are started by
-`readingroom platform job`.
+Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for a cut. Nothing
+here is mounted anywhere else; the Jobs themselves are started by `readingroom platform job`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pulumi_kubernetes.core.v1 import ConfigMap, ServiceAccount
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
-from infra.jobs import decision_name
+from infra.jobs import OPT_OUTS_CLAIM, decision_name
 from readingroom.contract import ACCOUNT_INGEST, QUARANTINE, cut_account, deid_account
 
-SHARED = ("inbox", "landing", "receipts")
-PER_PROJECT = ("warehouse", "cuts")
-_GIB = {"inbox": 20, "landing": 20, "receipts": 1, "warehouse": 20, "cuts": 20}
+SHARED = ("inbox", "landing", "receipts", OPT_OUTS_CLAIM)
+PER_PROJECT = ("warehouse", "cuts", "linked")
+_GIB = {"inbox": 20, "landing": 20, "receipts": 1, "opt": 1, "warehouse": 20, "cuts": 20, "linked": 1}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from infra.node import build, configs
@@ -27,6 +28,13 @@ def import_image(tar: Path, name: str, digest: str) -> str:
             next_step=f"remove {tar.parent.name} from the cache and build it again",
         )
     return reference
+
+
+def forget(digests: Collection[str]) -> None:
+    """Nothing of these images is kept: every name that leads to one goes, and with the last name its bytes."""
+    lines = [line.split() for line in _ctr("images", "list").splitlines()[1:]] if digests else []
+    if gone := [reference for reference, _type, digest, *_ in lines if digest in digests]:
+        _ctr("images", "rm", "--sync", *gone)
 
 
 def present() -> set[str]:

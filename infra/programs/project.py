@@ -31,6 +31,9 @@ from infra.provider.apply import FORCE
 from readingroom.contract import (
     ADMISSION,
     ADMITTED,
+    ADMITTED_CUT,
+    DIGEST,
+    RETIRED,
     SERVICE_UID,
     WORKSPACE_UID,
     cut_file,
@@ -38,7 +41,7 @@ from readingroom.contract import (
     image_reference,
     workspace_namespace,
 )
-from readingroom.domain.errors import WrongSetUp
+from readingroom.domain.errors import Refused, WrongSetUp
 
 _HUB_QUOTA = {"pods": "10", "limits.memory": "4Gi"}
 
@@ -52,6 +55,7 @@ class Places:
     text: str
     handles: tuple[str, ...]
     document: dict[str, Any]
+    retired: frozenset[str] = frozenset()  # digests of this project's cuts that are never mounted again
 
     @classmethod
     def read(cls, grant: Path) -> Places:
@@ -60,7 +64,7 @@ class Places:
             text = grant.read_text(encoding="utf-8")
             document = json.loads(text)
             handles = tuple(sorted(member["handle"] for member in document["members"]))
-            return cls(document["project"], document["version"], text, handles, document)
+            return cls(document["project"], document["version"], text, handles, document, retired(document["project"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WrongSetUp(
                 what="grant file",
@@ -68,6 +72,23 @@ class Places:
                 why=f"it cannot be read ({type(error).__name__})",
                 next_step="write a new version of the grant",
             ) from error
+
+
+def retired(project: str) -> frozenset[str]:
+    """What `readingroom cohort retract` retired of a project's cuts. Raises `WrongSetUp` when that cannot be read."""
+    file = places.volume(f"cuts-{project}") / RETIRED
+    try:
+        words = json.loads(file.read_text(encoding="ascii")) if file.exists() else []
+        if not all(DIGEST.fullmatch(word) for word in words):
+            raise ValueError("not a list of digests")
+    except (OSError, ValueError, TypeError) as error:
+        raise WrongSetUp(
+            what="cut",
+            which=f"{RETIRED} of {project}",
+            why=f"it cannot be read ({type(error).__name__}), so nobody knows what was taken back",
+            next_step="restore it from the backup",
+        ) from error
+    return frozenset(words)
 
 
 def workspace_quota(document: dict[str, Any]) -> dict[str, str]:
@@ -82,8 +103,9 @@ def workspace_quota(document: dict[str, Any]) -> dict[str, str]:
 def admission_parameters(places_: Places) -> dict[str, str]:
     """What admission holds every workspace of the project to."""
     document = places_.document
+    image = document["data"]["image"] or ""
     return {
-        "cut": document["data"]["image"] or "",
+        ADMITTED_CUT: "" if image.partition("@")[2] in places_.retired else image,
         "images": " ".join(sorted(image["ref"] for image in document["images"].values())),
         ADMITTED: " ".join(places_.handles),
         "seconds": str(document["limits"]["max_hours"] * 3600),
@@ -101,8 +123,21 @@ def prepare(grant: Path) -> None:
 
 
 def _deliver_cut(found: Places) -> None:
-    """The runtime knows the cut, or gets it from where the cut's Job left it. Its digest is compared on the way in."""
+    """The runtime knows the cut, or gets it from where the cut's Job left it. Its digest is compared on the way in.
+
+    Of a cut that was retired it keeps nothing. A grant that still gives one to somebody is `Refused`.
+    """
+    node_images.forget(found.retired)
     name, _, digest = str(found.document["data"]["image"]).rpartition("/")[2].partition("@")
+    if digest in found.retired:
+        if not found.handles:
+            return
+        raise Refused(
+            what="cut",
+            which=f"{found.project} v{found.version}",
+            why="the grant gives a cut that is retired: it holds data that were taken back",
+            next_step=f"readingroom project grant {found.project}, over a new cut",
+        )
     archive = places.volume(f"cuts-{found.project}") / cut_file(digest)
     if image_reference(name, digest) in node_images.present():
         return

@@ -104,6 +104,7 @@ def test_every_input_gets_one_line_and_outputs_follow_the_contract(mixed: Path) 
             "profile_sha256",
             "actions",
             "project",
+            "engine",
         }
         assert (line["project"], line["profile"], line["modality"]) == ("demo", "nccid", "CT")
         assert line["sha256"] == hashlib.sha256(data).hexdigest()

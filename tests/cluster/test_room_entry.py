@@ -124,7 +124,7 @@ def test_a_member_who_is_withdrawn_at_work_is_out_within_seconds(room: Room) -> 
         assert room.ada.handle in admitted
 
 
-def refused_within(page: Page, where: str, seconds: float) -> None:
+def refused_within(page: Page, where: str, seconds: float, code: str = "W01") -> None:
     """The page says no by then; until the hub has noticed the end, a request may still wait for the workspace that is gone."""
     since = time.monotonic()
     while True:
@@ -133,7 +133,7 @@ def refused_within(page: Page, where: str, seconds: float) -> None:
             again.goto(where, timeout=5000)
             if again.locator("#spawn_form").count():
                 again.get_by_role("button", name="Open the workspace").click()
-            expect(again.locator("main")).to_contain_text("W01", timeout=10_000)
+            expect(again.locator("main")).to_contain_text(code, timeout=10_000)
         except (Error, AssertionError):
             assert time.monotonic() - since < seconds, again.url
         else:

@@ -131,6 +131,24 @@ def test_who_is_withdrawn_is_admitted_no_longer_and_nobody_else_is_touched(
         assert cluster.request("GET", f"{maps}/admission")["data"] == {"handles": left, "cut": CUT}
 
 
+def test_a_retired_cut_is_admitted_no_longer_and_stays_retired_under_any_version(
+    cluster: BareCluster, workspaces: KubernetesWorkspaces
+) -> None:
+    other = CUT.replace("1", "2")
+    maps = f"/api/v1/namespaces/{ROOMS}/configmaps"
+    cluster.request("POST", maps, {"metadata": {"name": "admission"}, "data": {"handles": ADA, "cut": CUT}})
+    put_grant(cluster, 1)
+    workspaces.retire(DEMO, frozenset({other}))
+    assert cluster.request("GET", f"{maps}/admission")["data"] == {"handles": ADA, "cut": CUT}
+    for _ in range(2):
+        workspaces.retire(DEMO, frozenset({CUT}))
+        assert cluster.request("GET", f"{maps}/admission")["data"] == {"handles": ADA, "cut": ""}
+    put_grant(cluster, 2)
+    found = workspaces.known(DEMO)
+    assert (found.retired, found.withdrawn) == ({CUT, other}, frozenset())
+    workspaces.retire(ProjectId("nowhere"), frozenset({CUT}))  # was never opened: nothing to tell
+
+
 def test_a_change_of_a_pod_wakes_the_watch(cluster: BareCluster, workspaces: KubernetesWorkspaces) -> None:
     seen: list[datetime] = []
     put_pod(cluster)

@@ -38,6 +38,7 @@ LABEL_HANDLE: Final = "readingroom/handle"
 LABEL_GRANT: Final = "readingroom/grant"
 ADMISSION: Final = "admission"  # ConfigMap of a workspace namespace: what admission holds its pods to
 ADMITTED: Final = "handles"  # key in it: who may have a workspace, parted by spaces
+ADMITTED_CUT: Final = "cut"  # key in it: what is mounted at /data; empty when that was retired
 SEAL_OPEN: Final = "open"
 SEAL_CLOSED: Final = "closed"
 
@@ -128,6 +129,9 @@ def cut_file(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"not a digest: {digest!r}")
     return f"{digest.removeprefix('sha256:')}.tar"
+
+
+RETIRED: Final = "retired.json"  # beside a project's cuts: a JSON list of the digests that are never mounted again
 
 
 # --- where a browser goes ---------------------------------------------------------------------------------------------

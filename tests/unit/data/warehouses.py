@@ -49,6 +49,7 @@ class File:
             "profile_sha256": "9" * 64,
             "actions": {"kept": 3},
             "project": project,
+            "engine": "1",
         }
 
 

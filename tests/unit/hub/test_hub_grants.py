@@ -120,8 +120,8 @@ def running_pod(handle: str = ADA, **changes: object) -> WorkspacePod:
     return replace(found, **changes)  # type: ignore[arg-type]  # fields by name
 
 
-def known(withdrawn: frozenset[str] = frozenset(), **changes: Any) -> Known:
-    return Known(project=DEMO, grant=from_document(document(**changes)), withdrawn=withdrawn)
+def known(withdrawn: frozenset[str] = frozenset(), retired: frozenset[str] = frozenset(), **changes: Any) -> Known:
+    return Known(project=DEMO, grant=from_document(document(**changes)), withdrawn=withdrawn, retired=retired)
 
 
 def test_a_covered_workspace_runs_on_also_under_a_newer_grant_that_gives_the_same() -> None:
@@ -135,6 +135,8 @@ ENDS = {
     "withdrawn": (known(frozenset({ADA})), running_pod(), "withdrawn"),
     "all withdrawn": (known(frozenset({"*"})), running_pod(), "withdrawn"),
     "another cut": (known(), running_pod(cut=f"rr.local/cut-demo@{OTHER}"), "W03"),
+    "a retired cut": (known(retired=frozenset({CUT})), running_pod(), "W03"),
+    "all cuts retired": (known(retired=frozenset({"*"})), running_pod(), "W03"),
     "no cut": (known(), running_pod(cut=None), "W03"),
     "another image": (known(), running_pod(image=f"rr.local/workspace-cpu@{OTHER}"), "W05"),
     "sealed": (known(), running_pod(labels={"readingroom/seal": "closed"}), "sealed"),
@@ -200,6 +202,9 @@ class Cluster:
 
     def withdraw(self, project: ProjectId, version: int, handles: frozenset[str]) -> None:
         self._step("withdraw")
+
+    def retire(self, project: ProjectId, cuts: frozenset[str]) -> None:
+        self._step("retire")
 
 
 def test_the_network_is_cut_before_the_pod_is_deleted() -> None:

@@ -306,6 +306,7 @@ def test_options_over_the_api_meet_the_same_parser(hub: Hub) -> None:
     [
         ("admission: image is not approved", "W11"),
         ("ValidatingAdmissionPolicy denied request: this person is not in the grant", "W01"),
+        ("ValidatingAdmissionPolicy denied request: the data of this project were taken back", "W03"),
         ("pods is forbidden: exceeded quota: quota, requested: pods=1", "W07"),
     ],
 )

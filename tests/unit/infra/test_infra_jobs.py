@@ -85,7 +85,8 @@ def test_the_same_input_is_the_same_job_and_other_input_another() -> None:
 
 def test_folders_are_shared_up_to_landing_and_a_projects_own_from_there() -> None:
     assert claims(["two", "one"]) == [
-        "inbox", "landing", "receipts", "warehouse-one", "cuts-one", "warehouse-two", "cuts-two",
+        "inbox", "landing", "receipts", "opt-outs",
+        "warehouse-one", "cuts-one", "linked-one", "warehouse-two", "cuts-two", "linked-two",
     ]  # fmt: skip
 
 
@@ -93,6 +94,44 @@ def test_folders_are_shared_up_to_landing_and_a_projects_own_from_there() -> Non
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return tmp_path / "readingroom"
+
+
+def sees(work: Work) -> set[tuple[str, bool]]:
+    return {(mount.claim or mount.config, not mount.writable) for mount in work.mounts}
+
+
+@pytest.mark.parametrize("name", ["ingest", "deid"])
+def test_a_job_is_told_who_opted_out_where_the_site_asks(home: Path, name: str) -> None:
+    folder = home / "volumes" / "opt-outs"
+    assert cli_jobs.with_opt_outs(WORKS[name]) == WORKS[name]
+    folder.mkdir(parents=True)
+    (folder / ".draft").write_text("")
+    assert cli_jobs.with_opt_outs(WORKS[name]) == WORKS[name]
+    (folder / "opted-out.txt").write_text("")
+    told = cli_jobs.with_opt_outs(WORKS[name])
+    assert told.command == (*WORKS[name].command, "--opt-outs", "/opt-outs")
+    assert sees(told) == SEES[name] | {("opt-outs", READ)}
+    (folder / "opted-out.txt").write_text("9434765919")
+    assert len({WORKS[name].name, told.name, cli_jobs.with_opt_outs(WORKS[name]).name}) == 3, (
+        "another list is other input"
+    )
+
+
+def test_a_cut_has_the_joined_tables_of_its_project(home: Path) -> None:
+    folder = home / "volumes" / "linked-demo"
+    assert cli_jobs.with_linked(WORKS["cut"]) == WORKS["cut"]
+    for table in ("vaccines", "deaths"):
+        (folder / table).mkdir(parents=True)
+        (folder / table / "linked.json").write_text("{}")
+    told = cli_jobs.with_linked(WORKS["cut"])
+    assert told.command == (*WORKS["cut"].command, "--linked", "/linked/deaths", "--linked", "/linked/vaccines")
+    assert sees(told) == SEES["cut"] | {("linked-demo", READ)}
+    assert told.name != WORKS["cut"].name
+    for odd in ("half", "--confirm"):
+        (folder / odd).mkdir()
+        with pytest.raises(WrongSetUp, match="1 of 3 joined tables"):
+            cli_jobs.with_linked(WORKS["cut"])
+        (folder / odd).rmdir()
 
 
 def test_no_name_of_a_person_reaches_the_cluster_with_the_decision(home: Path) -> None:

@@ -25,6 +25,7 @@ from readingroom.application.ports_workspace import Known, WorkspacePod
 from readingroom.contract import (
     ADMISSION,
     ADMITTED,
+    ADMITTED_CUT,
     LABEL_PROJECT,
     LABEL_ROLE,
     LABEL_SEAL,
@@ -42,6 +43,7 @@ from readingroom.domain.workspace import WorkspaceState
 SECONDS = 10  # for one answer of the API server
 GRACE_SECONDS = 1  # never 0: that removes the record before the process is dead
 GRANT_KEY, SCHEMA_KEY = "grant.json", "grant.schema.json"
+RETIRED_KEY = "cuts"  # of the note of withdrawals
 config: Any = untyped_config
 watch: Any = untyped_watch
 _GRANT_NAME = re.compile(r"grant-(?P<project>[a-z0-9-]+)-v(?P<version>[1-9][0-9]*)")
@@ -95,8 +97,10 @@ class KubernetesWorkspaces:
             found = self._api.list_namespaced_config_map(hub_namespace(project), _request_timeout=SECONDS)
         maps = {item.metadata.name: dict(item.data or {}) for item in found.items}
         grant = grant_in_force(project, maps)
-        withdrawn = withdrawn_from(maps.get(withdrawal_name(project), {}), grant.version if grant else 0)
-        return Known(project=project, grant=grant, withdrawn=withdrawn)
+        notes = maps.get(withdrawal_name(project), {})
+        withdrawn = withdrawn_from(notes, grant.version if grant else 0)
+        retired = frozenset(_words(notes.get(RETIRED_KEY, "[]")))
+        return Known(project=project, grant=grant, withdrawn=withdrawn, retired=retired)
 
     def pods(self, project: ProjectId) -> Sequence[WorkspacePod]:
         with _translated(f"workspaces of {project}"):
@@ -119,11 +123,26 @@ class KubernetesWorkspaces:
             )
 
     def withdraw(self, project: ProjectId, version: int, handles: frozenset[str]) -> None:
-        name, namespace, key = withdrawal_name(project), hub_namespace(project), f"v{version}"
+        self._note(project, f"v{version}", handles)
+
+        def without(data: dict[str, str]) -> dict[str, str]:
+            return {ADMITTED: " ".join(one for one in data[ADMITTED].split() if one not in handles)}
+
+        self._narrow(project, without)
+
+    def retire(self, project: ProjectId, cuts: frozenset[str]) -> None:
+        if project not in self.projects():
+            return  # it was never opened here, so nothing mounts them
+        self._note(project, RETIRED_KEY, cuts)
+        self._narrow(project, lambda data: {ADMITTED_CUT: ""} if data[ADMITTED_CUT] in cuts else {})
+
+    def _note(self, project: ProjectId, key: str, words: frozenset[str]) -> None:
+        """Adds to what was noted under that key; nothing is taken from it."""
+        name, namespace = withdrawal_name(project), hub_namespace(project)
         with _translated(f"withdrawals of {project}"):
             found = self._config_maps(namespace, name)
             data = dict(found[0].data or {}) if found else {}
-            data[key] = json.dumps(sorted(_handles(data.get(key, "[]")) | handles))
+            data[key] = json.dumps(sorted(_words(data.get(key, "[]")) | words))
             metadata: Any = client.V1ObjectMeta(name=name, namespace=namespace, labels={LABEL_PROJECT: project})
             body = client.V1ConfigMap(metadata=metadata, data=data)
             if found:
@@ -131,16 +150,14 @@ class KubernetesWorkspaces:
                 self._api.replace_namespaced_config_map(name, namespace, body, _request_timeout=SECONDS)
             else:
                 self._api.create_namespaced_config_map(namespace, body, _request_timeout=SECONDS)
-        self._admit_no_longer(project, handles)
 
-    def _admit_no_longer(self, project: ProjectId, handles: frozenset[str]) -> None:
+    def _narrow(self, project: ProjectId, narrower: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """The hub still has the grant from before; admission refuses whatever it would start."""
         namespace = workspace_namespace(project)
         with _translated(f"admission of {project}"):
             for found in self._config_maps(namespace, ADMISSION):  # one; without it nobody is admitted
-                left = [one for one in found.data[ADMITTED].split() if one not in handles]
                 version = found.metadata.resource_version  # an `up` meanwhile is not undone
-                body = {"metadata": {"resourceVersion": version}, "data": {ADMITTED: " ".join(left)}}
+                body = {"metadata": {"resourceVersion": version}, "data": narrower(found.data)}
                 self._api.patch_namespaced_config_map(ADMISSION, namespace, body, _request_timeout=SECONDS)
 
     def _config_maps(self, namespace: str, name: str) -> Sequence[Any]:
@@ -190,14 +207,16 @@ def withdrawn_from(data: dict[str, str], version: int) -> frozenset[str]:
     """Handles withdrawn against this version or a later one; a note that cannot be read withdraws everybody."""
     found: set[str] = set()
     for key, text in data.items():
+        if key == RETIRED_KEY:
+            continue
         if not re.fullmatch(r"v[0-9]+", key):
             found.add("*")
         elif int(key[1:]) >= version:
-            found |= _handles(text)
+            found |= _words(text)
     return frozenset(found)
 
 
-def _handles(text: str) -> set[str]:
+def _words(text: str) -> set[str]:
     try:
         values = json.loads(text)
     except ValueError:

@@ -22,8 +22,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from readingroom.adapters.durable import alone, show
+from readingroom.adapters.durable import alone, hand_over, show
 from readingroom.adapters.linked_tables import linked_lines
+from readingroom.adapters.retired import check_not_retired
 from readingroom.adapters.tables import TABLES, restricted, series_files
 from readingroom.contract import MANIFEST, cut_file
 from readingroom.domain.access import CLINICAL, INDEX, LINKED, MODALITY, Released
@@ -37,7 +38,7 @@ from readingroom.oci import Entry, Kind, Layer, digest_of, image, layer
 
 RECORD: Final = "cut.json"
 LINES: Final = "manifest.jsonl"
-_STAGING: Final = ".cut-"
+STAGING: Final = ".cut-"
 _LONGEST: Final = 1 << 20
 _PART: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _PATH: Final = re.compile(rf"images/{_PART}/{_PART}/{_PART}/{_PART}\.dcm")
@@ -45,6 +46,7 @@ _TABLE: Final = re.compile("|".join(re.escape(name) for name in sorted(TABLES)))
 _MAKERS: Final = {CLINICAL: "deid", LINKED: "link join"}
 _LARGEST_TABLE: Final = 512 << 20
 _UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
+ENGINE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _KEYS: Final = frozenset(
     {"path", "sha256", "sop_class_uid", "modality", "profile", "profile_sha256", "actions", "project"}
 )
@@ -193,6 +195,7 @@ class DraftFolder:
 
     def keep(self, record: CutRecord) -> bool:
         """See the port `Draft`."""
+        check_not_retired(self._out, record.digest)
         archive, told = self._out / cut_file(record.digest), self._out / RECORD
         text = json.dumps(record.to_document(), indent=1, ensure_ascii=False) + "\n"
         same_archive = archive.is_file() and filecmp.cmp(archive, self._archive, shallow=False)
@@ -226,9 +229,10 @@ class CutFolder:
             next_step="wait for it, or give another folder",
         )
         with self._written(), alone(self._folder, busy):
-            for left in self._folder.glob(f"{_STAGING}*"):
+            for left in self._folder.glob(f"{STAGING}*"):
                 shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=_STAGING) as staging:
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=STAGING) as staging:
+                hand_over(Path(staging), self._folder)
                 yield DraftFolder(Path(staging), self._folder, self._warehouse)
 
     @contextmanager
@@ -280,11 +284,13 @@ def _line(text: bytes, number: int) -> Released:
         document: dict[str, Any] = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise _off(f"line {number}", "it is no JSON of at most 1 MiB") from error
-    if not isinstance(document, dict) or document.keys() != _KEYS:
+    if not isinstance(document, dict) or document.keys() not in (_KEYS, _KEYS | {"engine"}):
         raise _off(f"line {number}", "its keys are not those of a manifest")
     forms = {"path": _PATH, "sha256": HEX, "sop_class_uid": _UID, "modality": MODALITY, "profile_sha256": HEX}
     if document["modality"] == CLINICAL and document["sop_class_uid"] is None:
         forms = {"path": _TABLE, "sha256": HEX, "modality": re.compile(CLINICAL), "profile_sha256": HEX}
+    if "engine" in document:
+        forms["engine"] = ENGINE
     for key, form in forms.items():
         if not isinstance(document[key], str) or not form.fullmatch(document[key]):
             raise _off(f"line {number}", f"its {key} is not of the form it must have")

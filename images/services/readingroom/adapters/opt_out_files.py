@@ -28,6 +28,7 @@ from readingroom.domain.opt_out import OLDEST, Answer, OptOuts, listed, nhs_numb
 LISTED: Final = "opted-out.txt"
 LARGEST: Final = 16 << 20  # bytes of one file: over a million numbers
 ASKER: Final = "readingroom.adapters.ask_worker:factory"
+_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,63}")
 _NAME: Final = re.compile(r"(asked|answered)-([0-9]{4}-[0-9]{2}-[0-9]{2})\.txt")
 
 
@@ -144,6 +145,33 @@ def studies_in(path: Path) -> frozenset[str]:
             raise _off(called, f"line {number} is no UID", "correct it")
         studies.add(line)
     return frozenset(studies)
+
+
+def names_in_list(path: Path) -> frozenset[str]:
+    """The pseudonyms of a list, one a line. Raises `WrongSetUp` where one is off, or for none."""
+    called, names = "the pseudonym file", set[str]()
+    for number, line in _lines(path, called):
+        if not _PSEUDONYM.fullmatch(line):
+            raise _off(called, f"line {number} is no pseudonym", "write a part of a path of the warehouse")
+        names.add(line)
+    return frozenset(names)
+
+
+def identities_in(path: Path) -> frozenset[str]:
+    """The identities of a list of identifiers as a key turns them into pseudonyms: those that need no issuer.
+
+    Raises `WrongSetUp` for a hospital's own number: whose issuer, and under which other numbers, landing alone knows.
+    """
+    called, identities = "the patient file", set[str]()
+    for number, line in _lines(path, called):
+        if (found := nhs_number(line)) is None:
+            raise _off(
+                called,
+                f"line {number} is no NHS number, and which pseudonym it led to only landing knows",
+                "retract it from landing, run `deid`, then `cohort retract --warehouse` with --gone",
+            )
+        identities.add(f"nhs:{found}")
+    return frozenset(identities)
 
 
 def _lines(path: Path, called: str) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -44,17 +44,34 @@ def restricted(name: str, content: bytes, patients: Collection[str]) -> bytes:
 
     Raises `ValueError` for a file that is no such table.
     """
+    return _kept(name, content, lambda patient: patient in patients)
+
+
+def without(name: str, content: bytes, patients: Collection[str]) -> bytes:
+    """The same without the rows of these patients; as it is where it has none."""
+    gone: list[str] = []
+
+    def stays(patient: str) -> bool:
+        if patient in patients:
+            gone.append(patient)
+        return patient not in patients
+
+    narrowed = _kept(name, content, stays)
+    return narrowed if gone else content
+
+
+def _kept(name: str, content: bytes, stays: Callable[[str], bool]) -> bytes:
     if name == DICTIONARY:
         return content
     if name == CSV:
         head, *rows = csv.reader(io.StringIO(content.decode("ascii"), newline=""))
         place = head.index(PATIENT)
-        return _lines([head, *(row for row in rows if row[place] in patients)])
+        return _lines([head, *(row for row in rows if stays(row[place]))])
     import pyarrow as arrow  # noqa: PLC0415 (as below)
     from pyarrow import parquet  # noqa: PLC0415 (as below)
 
     table = parquet.read_table(arrow.BufferReader(content))
-    theirs = [patient in patients for patient in table.column(PATIENT).to_pylist()]
+    theirs = [stays(patient) for patient in table.column(PATIENT).to_pylist()]
     return _stored(table.filter(arrow.array(theirs, arrow.bool_())))
 
 

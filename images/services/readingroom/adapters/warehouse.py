@@ -12,9 +12,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final
 
-from readingroom.adapters.durable import sync, sync_all
+from readingroom.adapters.durable import hand_over, sync, sync_all
 from readingroom.adapters.tables import TABLES
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 
@@ -61,6 +62,7 @@ class FolderWarehouse:
         try:
             shutil.rmtree(self._folder / STAGING, ignore_errors=True)
             (self._folder / STAGING).mkdir(mode=0o700)
+            hand_over(self._folder / STAGING, self._folder)
             (self._folder / IMAGES).mkdir(exist_ok=True)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
@@ -101,19 +103,23 @@ class FolderWarehouse:
         try:
             draft.write_bytes(content)
             sync(draft)
+            hand_over(draft, self._folder)
             draft.replace(self._folder / place)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
 
-    def finish(self, manifest: Sequence[Document]) -> None:
-        """See the port."""
+    def finish(self, manifest: Sequence[Document], tables: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """See the port. Tables that come with it follow the manifest, which names them already."""
         text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=True) + "\n" for line in manifest)
         draft = self._folder / STAGING / MANIFEST
         self._show()
         try:
             draft.write_text(text, encoding="ascii")
             sync_all(self._lock)  # the names that it names, too
+            hand_over(draft, self._folder)
             draft.replace(self._folder / MANIFEST)
+            for place, content in tables.items():
+                self.put(place, content)
             self._sweep({line["path"] for line in manifest})
             shutil.rmtree(self._folder / STAGING)
             os.fsync(self._lock)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from readingroom.domain.access import Decision
+from readingroom.domain.cut import CutRecord
 from readingroom.domain.document import written
 from readingroom.domain.errors import Refused
 from readingroom.domain.grant_document import SCHEMA
@@ -118,6 +119,18 @@ def revoked(document: Mapping[str, Any], handles: frozenset[Handle]) -> dict[str
     ending = handles or present
     members = [member for member in document["members"] if member["handle"] not in ending]
     return {**document, "version": document["version"] + 1, "members": members}
+
+
+def recut(document: Mapping[str, Any], cut: CutRecord | None) -> dict[str, Any]:
+    """The next version, when its cut was taken back: the same right over another cut of the same decision.
+
+    Without such a cut it gives nobody anything, and a new grant is for a person to write.
+    """
+    after = {**document, "version": document["version"] + 1}
+    if cut is None or cut.ground.record_sha256 != document["decision"]["record_sha256"]:
+        return {**after, "members": []}
+    data = {"cut": cut.cut, "image": cut.image, "claim": None, "manifest_sha256": cut.manifest_sha256}
+    return {**after, "data": data}
 
 
 def _record(decided: Decided) -> str:

@@ -35,7 +35,7 @@ class Draft(Protocol):
        `add_index` stores the index of series, made of the headers of what the layers so far hold.
     2. `seal` adds the manifest; after it nothing can be added.
     3. `keep` shows archive and record, whole, in this order; killed at any point, the earlier record stands. Repeated
-       with an equal archive and record: changes nothing and says so.
+       with an equal archive and record: changes nothing and says so. Raises `Refused` for a digest that was retired.
     4. Equal lines and manifest give equal bytes, whatever machine, time, owner or order.
     """
 

@@ -57,6 +57,7 @@ class Known:
     project: ProjectId
     grant: Grant | None  # None: there is none, or it cannot be read
     withdrawn: frozenset[str] = frozenset()  # handles; "*" is everybody
+    retired: frozenset[str] = frozenset()  # cuts, as a pod mounts them; "*" is all
 
 
 class Workspaces(Protocol):
@@ -70,7 +71,8 @@ class Workspaces(Protocol):
     5. `delete` asks for the end of that very pod (by uid) with grace 1 s. Repeated, nothing happens; gone is done.
     6. `withdraw` notes that handles have lost their access, until a later grant version is in force, and has admission
        refuse whatever is opened for them. It never removes a note.
-    7. Raises `TryAgain` when the cluster does not answer, `Refused` when it says no. The next read sees what returned.
+    7. `retire` notes, for good, that cuts are mounted no more, and has admission refuse whatever would mount one.
+    8. Raises `TryAgain` when the cluster does not answer, `Refused` when it says no. The next read sees what returned.
     """
 
     def projects(self) -> Sequence[ProjectId]:
@@ -95,4 +97,8 @@ class Workspaces(Protocol):
 
     def withdraw(self, project: ProjectId, version: int, handles: frozenset[str]) -> None:
         """6."""
+        ...
+
+    def retire(self, project: ProjectId, cuts: frozenset[str]) -> None:
+        """7."""
         ...

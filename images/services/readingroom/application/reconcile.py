@@ -23,7 +23,7 @@ from readingroom.domain.grant import Code, Grant, NotOpened, check_can_enter
 from readingroom.domain.ids import ProjectId
 from readingroom.domain.workspace import WorkspaceState, pod_name
 
-EVERYBODY = "*"
+EVERYBODY = EVERYTHING = "*"
 OVER = frozenset({WorkspaceState.STOPPED, WorkspaceState.FAILED})
 
 
@@ -58,15 +58,15 @@ def why_not(known: Known, pod: WorkspacePod, now: datetime) -> str:
         return f"it is no workspace that a hub of {workspace_namespace(pod.project)} opens"
     if known.withdrawn & {handle, EVERYBODY}:
         return "the access was withdrawn"
-    return _outlived(known.grant, pod, handle, now)
+    return _outlived(known, known.grant, pod, handle, now)
 
 
-def _outlived(grant: Grant, pod: WorkspacePod, handle: str, now: datetime) -> str:
+def _outlived(known: Known, grant: Grant, pod: WorkspacePod, handle: str, now: datetime) -> str:
     try:
         check_can_enter(grant, handle, now)
     except NotOpened as refusal:
         return f"{refusal.code.value}: {refusal.why}"
-    if pod.cut != (grant.cut.image or grant.cut.claim):
+    if known.retired & {pod.cut, EVERYTHING} or pod.cut != (grant.cut.image or grant.cut.claim):
         return f"{Code.CUT_REPLACED.value}: its data cut was replaced"
     if pod.image not in {image.ref for image in grant.images.values()}:
         return f"{Code.IMAGE_RETIRED.value}: its image was retired"

@@ -17,6 +17,7 @@ from readingroom.domain.ids import ProjectId, project_id
 from readingroom.domain.people import USERNAME
 
 SCHEMA: Final = "readingroom/decision/v1"
+UNRECORDED: Final = "unrecorded"  # the engine of a line that says none, from before lines said it
 CLINICAL: Final = "clinical"  # what a manifest's line says instead of a modality, of a file of the clinical table
 INDEX: Final = "index"  # of the index of series, which only a cut has
 LINKED: Final = "linked"  # the same of a file of a joined table: linked/<policy>/<file>
@@ -55,6 +56,7 @@ class Released:
     modality: str
     profile_sha256: str
     project: str
+    engine: str = UNRECORDED  # its version
 
     @property
     def is_table(self) -> bool:

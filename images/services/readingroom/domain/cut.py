@@ -186,6 +186,12 @@ def manifest(decision: Decision, ground: Ground, stored: Iterable[Stored], steps
         "counts": asdict(count(one.line for one in files)),
         "attrition": [step.to_document() for step in steps],
         "grant": asdict(ground),
+        "made_by": [
+            {"profile_sha256": profile, "engine": engine}
+            for profile, engine in sorted(
+                {(one.line.profile_sha256, one.line.engine) for one in files if one.line.profile_sha256}
+            )
+        ],
     }
     cut = "c-" + hashlib.sha256(_canonical(document)).hexdigest()[:12]
     return cut, _canonical({**document, "cut": cut})

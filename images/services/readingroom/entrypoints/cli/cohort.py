@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
 
 import click
 
@@ -17,23 +14,17 @@ from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.cuts import RECORD, CutFolder, WarehouseFolder, check_kept, read_record
 from readingroom.adapters.decision_file import decision_in
-from readingroom.adapters.opt_out_files import NamedFolder, OptOutFolder, listed_in, studies_in
-from readingroom.adapters.originals import LandingOriginals
+from readingroom.adapters.opt_out_files import NamedFolder, OptOutFolder
 from readingroom.adapters.tree import Tree
 from readingroom.application.ask_opt_outs import ask_opt_outs
 from readingroom.application.cut_cohort import cut_cohort
-from readingroom.application.retract import retract, retract_studies, retract_within
 from readingroom.contract import cut_file
 from readingroom.domain.cut import CutRecord
-from readingroom.domain.door import CENTRE
 from readingroom.domain.errors import Refused
 from readingroom.domain.ids import project_id
-from readingroom.domain.opt_out import OptOuts
 from readingroom.entrypoints import settings
 from readingroom.entrypoints.cli.project import decisions_in, json_option
-
-_BATCH: Final = re.compile(rf"{CENTRE.pattern}/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/[A-Za-z0-9-]+")
-_file = click.Path(dir_okay=False, path_type=Path)
+from readingroom.entrypoints.cli.retract import retract
 
 
 @click.group()
@@ -126,60 +117,7 @@ def ask(in_dirs: tuple[Path, ...], opt_outs: Path, as_json: bool) -> None:
     click.echo(f"next: put the answer beside it as answered-{today}.txt")
 
 
-@cohort.command("retract")
-@click.option("--landing", type=click.Path(file_okay=False, path_type=Path), required=True, help="Landing of ingest.")
-@click.option("--patient-file", type=_file, help="Whose: one identifier a line.")
-@click.option("--study-file", type=_file, help="Which studies: one Study Instance UID a line.")
-@click.option("--batch", metavar="CODE/DAY/BATCH", help="Which batch, as this command writes it.")
-@click.option("--centre", metavar="CODE", help="Of which centre: all of it.")
-@click.option("--confirm", is_flag=True, help="Remove them. Without it, only say what would go.")
-@json_option
-def retract_originals(landing: Path, confirm: bool, as_json: bool, **by: Any) -> None:
-    """Remove originals from landing: of patients, images and clinical records, under every name landing knows; of studies; of
-    one batch; or of a centre.
-
-    Nothing is removed without --confirm. Killed at any point, run it again. For patients, `deid --opt-outs` follows; for the
-    rest, `deid`; then a new cut. Cuts that exist stay.
-    """
-    _check_choice(landing, by)
-    patients = OptOuts(opted_out=listed_in(by["patient_file"], "the patient file")) if by["patient_file"] else None
-    studies = studies_in(by["study_file"]) if by["study_file"] else None
-    with Tree(landing) as tree:
-        jobs = len(os.sched_getaffinity(0))
-        originals = LandingOriginals(landing, tree, clinical_policy(settings.policies_folder()), jobs=jobs)
-        if patients is not None:
-            done = retract(patients, originals, _say, confirm=confirm)
-        elif studies is not None:
-            done = retract_studies(studies, originals, _say, confirm=confirm)
-        else:
-            done = retract_within(by["batch"] or by["centre"], originals, confirm=confirm)
-    if as_json:
-        click.echo(json.dumps({"removed": confirm, "batches": done.batches}))
-        return
-    total = sum(sum(kinds.values()) for kinds in done.batches.values())
-    click.echo(f"{total} originals in {len(done.batches)} batches " + ("are removed" if confirm else "would go"))
-    for batch, kinds in sorted(done.batches.items()):
-        click.echo(f"  {batch}  " + ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())))
-    if total and not confirm:
-        click.echo("next: the same command with --confirm removes them")
-
-
-def _check_choice(landing: Path, by: Mapping[str, Any]) -> None:
-    """One choice, clear, and identifiers that lie apart."""
-    given = [name for name, value in by.items() if value is not None]
-    if len(given) != 1:
-        raise click.UsageError("give one of --patient-file, --study-file, --batch and --centre")
-    for name in ("patient_file", "study_file"):
-        if by[name] and by[name].resolve().is_relative_to(landing.resolve()):
-            raise click.UsageError(f"--{name.replace('_', '-')} holds identifiers and must lie outside --landing")
-    if by["centre"] is not None and not CENTRE.fullmatch(by["centre"]):
-        raise click.UsageError("a centre is 2 to 12 capital letters and digits")
-    if by["batch"] is not None and not _BATCH.fullmatch(by["batch"]):
-        raise click.UsageError("a batch is written CODE/DAY/BATCH, as in the lines of a dry run")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+cohort.add_command(retract)
 
 
 def _report(record: CutRecord, out: Path, as_json: bool, note: str) -> None:

@@ -18,6 +18,7 @@ from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.cuts import read_record
 from readingroom.adapters.decision_file import DecisionFolder
 from readingroom.adapters.grant_file import GrantFolder
+from readingroom.adapters.retired import check_not_retired
 from readingroom.application.decide_access import Answer, decision_document
 from readingroom.application.issue_grant import Decided, check_follows, grant_document, revoked
 from readingroom.application.ports_workspace import Workspaces
@@ -216,6 +217,7 @@ def cut_from(given: Mapping[str, Any]) -> dict[str, str]:
     if any(named.values()):
         raise click.UsageError("give --cut-file, or --cut, --cut-image and --manifest-sha256, but not both")
     record = read_record(given["cut_file"])
+    check_not_retired(given["cut_file"].parent, record.digest)
     return {
         "cut_id": record.cut,
         "cut_image": record.image,
