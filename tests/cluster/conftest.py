@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -27,10 +28,16 @@ def demo() -> Iterator[tuple[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def room(demo: tuple[str, float]) -> Iterator[Room]:
+def open_rooms(demo: tuple[str, float]) -> Iterator[ExitStack]:
+    """What ends the tests' own projects: by itself after the last test, or earlier for a test that wants them gone."""
+    with ExitStack() as rooms:
+        yield rooms
+
+
+@pytest.fixture(scope="session")
+def room(open_rooms: ExitStack) -> Room:
     """The tests' own project, open."""
-    with site.room() as found:
-        yield found
+    return open_rooms.enter_context(site.room())
 
 
 @pytest.fixture
