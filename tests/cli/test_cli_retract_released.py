@@ -199,6 +199,33 @@ def test_where_nothing_is_left_to_cut_the_grant_gives_nobody_anything(room: Path
     assert grant(room)["version"] == 2
 
 
+def test_a_cut_for_another_decision_is_granted_to_nobody_by_itself(room: Path) -> None:
+    assert run(*deciding(request="rq-9999"), state=room).returncode == 0
+    assert retracting(room, "--pseudonym-file", named(room, "PB"), "--confirm").returncode == 0
+    assert (grant(room)["version"], grant(room)["state"]) == (2, "revoked")
+
+
+AWAY = {
+    "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "t"}}],
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "x",
+}
+
+
+def test_a_cluster_that_is_away_is_said_at_the_end_and_the_same_command_tells_it(room: Path) -> None:
+    (room / "readingroom" / "deployer.kubeconfig").write_text(json.dumps(AWAY))
+    choice = ("--pseudonym-file", named(room, "PB"), "--confirm")
+    done = retracting(room, *choice)
+    assert done.returncode == 1
+    assert "the cluster was not told" in done.stderr
+    assert grant(room)["version"] == 2
+    assert "PB" not in str(paths(room))
+    again = retracting(room, *choice)
+    assert (again.returncode, grant(room)["version"]) == (1, 2)
+    assert "the cluster was not told" in one_line(again), "it is asked each time, until it answers"
+
+
 def test_a_granted_cut_that_nobody_can_look_at_is_retired(room: Path) -> None:
     old = record(room)
     (room / "out" / old["tar"]).unlink()

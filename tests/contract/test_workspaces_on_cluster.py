@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from hub_config.spawner import TOLD
+from infra import settings
+from infra.components.admission import binding_spec, policy_spec
 from readingroom.adapters.cluster import KubernetesWorkspaces, by_kubeconfig
 from readingroom.domain.errors import TryAgain
+from readingroom.domain.grant import Code
 from readingroom.domain.ids import ProjectId
 from readingroom.domain.workspace import WorkspaceState
 from tests.contract.bare_cluster import BareCluster, bare_cluster
@@ -147,6 +153,46 @@ def test_a_retired_cut_is_admitted_no_longer_and_stays_retired_under_any_version
     found = workspaces.known(DEMO)
     assert (found.retired, found.withdrawn) == ({CUT, other}, frozenset())
     workspaces.retire(ProjectId("nowhere"), frozenset({CUT}))  # was never opened: nothing to tell
+
+
+def answer_to(cluster: BareCluster, asked: dict[str, Any]) -> str:
+    """What the API server says to a pod that is only tried: nothing, or the body of its refusal."""
+    try:
+        cluster.request("POST", f"/api/v1/namespaces/{ROOMS}/pods?dryRun=All", asked)
+    except urllib.error.HTTPError as refused:
+        return refused.read().decode()
+    return ""
+
+
+def test_the_rule_itself_refuses_every_workspace_once_its_cut_is_retired_in_words_that_the_hub_knows(
+    cluster: BareCluster, workspaces: KubernetesWorkspaces
+) -> None:
+    rule, name = settings.admission()["workspace-mounts"], "workspace-mounts.readingroom"
+    kinds = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+    cluster.request("POST", f"{kinds}ies", {"metadata": {"name": name}, "spec": policy_spec(rule)})
+    cluster.request("POST", f"{kinds}ybindings", {"metadata": {"name": name}, "spec": binding_spec(name, rule)})
+    asked, end = pod(spec(ADA)), time.monotonic() + 30
+    try:
+        while not answer_to(cluster, asked):  # without parameters the answer is no, as soon as the rule is in force
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        data = {"handles": ADA, "cut": CUT, "images": IMAGE, "seconds": str(12 * 3600)}
+        cluster.request(
+            "POST", f"/api/v1/namespaces/{ROOMS}/configmaps", {"metadata": {"name": "admission"}, "data": data}
+        )
+        while (told := answer_to(cluster, asked)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert told == ""
+        workspaces.retire(DEMO, frozenset({CUT}))
+        while not (told := answer_to(cluster, asked)) and time.monotonic() < end:
+            time.sleep(0.1)
+        [(code, _)] = [said for words, said in TOLD.items() if words in told[:400]]
+        assert code is Code.CUT_REPLACED
+    finally:
+        for kind in ("ybindings", "ies"):
+            cluster.request("DELETE", f"{kinds}{kind}/{name}")
+        while answer_to(cluster, asked) and time.monotonic() < end:
+            time.sleep(0.1)
 
 
 def test_a_change_of_a_pod_wakes_the_watch(cluster: BareCluster, workspaces: KubernetesWorkspaces) -> None:

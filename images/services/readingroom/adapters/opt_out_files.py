@@ -148,7 +148,7 @@ def studies_in(path: Path) -> frozenset[str]:
 
 
 def names_in_list(path: Path) -> frozenset[str]:
-    """The pseudonyms of a list, one a line. Raises `WrongSetUp` where one is off, or for none."""
+    """The pseudonyms of a list, one a line. Raises `WrongSetUp` where one is off."""
     called, names = "the pseudonym file", set[str]()
     for number, line in _lines(path, called):
         if not _PSEUDONYM.fullmatch(line):

@@ -64,20 +64,20 @@ def retract_released(
     chosen: Chosen, store: Retractable, shelf: Shelf, effects: Effects, granted: Digest | None
 ) -> Taken:
     """Carry it out. Raises as the ports do; what was retired before stays so."""
-    unstopped: TryAgain | Refused | None = None
     lines = store.released()
-    for step in (
-        "before",
-        "after",
-    ):  # again afterwards, for a cut that somebody made meanwhile of the warehouse as it was
+
+    def keep_out() -> TryAgain | Refused | None:
         shelf.retire(set(_reached(chosen, lines, shelf, granted)))
         try:
             if retired := shelf.retired():
                 effects.stop(retired)
         except (TryAgain, Refused) as error:
-            unstopped = error
-        if step == "before":
-            store.retract({line.path for line in lines if chosen.takes(line)}, chosen.names)
+            return error
+        return None
+
+    keep_out()
+    store.retract({line.path for line in lines if chosen.takes(line)}, chosen.names)
+    unstopped = keep_out()  # again, for a cut that somebody made meanwhile of the warehouse as it was
     last, retired = shelf.last(), shelf.retired()
     made, uncut = last, None
     if last and last.digest in retired:
