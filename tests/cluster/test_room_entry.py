@@ -298,9 +298,8 @@ def test_a_workspace_ends_with_its_grant_and_no_other_opens(room: Room, page: Pa
     time.sleep(left)
     assert until_gone(room, room.ada, 15) < 15
     time.sleep(LOOKS_AFTER)
-    page = page.context.new_page()
-    page.goto(f"{room.url}/hub/spawn")
-    if page.get_by_label("Password").count():  # the hub asks the portal again, which may want to know who it is
-        room.ada.sign_in(page, f"{room.url}/hub/spawn")
-    expect(page.locator("main")).to_contain_text("W02")
+    with room.browser() as context:
+        again = context.new_page()
+        room.ada.sign_in(again, f"{room.url}/hub/spawn")
+        expect(again.locator("main")).to_contain_text("W02")
     assert f"ws-{room.ada.handle}" not in pods(room)
