@@ -177,7 +177,8 @@ def checked(path: Path, schema: Path) -> Document:
 
 def shard_limits(policies: Path) -> ShardLimits:
     """The most that a shard of a run holds. Raises `WrongSetUp` as above."""
-    return ShardLimits(**checked(policies / "deid" / "shards.yaml", policies / "schema" / "deid-shards.schema.json"))
+    found = checked(policies / "deid" / "shards.yaml", policies / "schema" / "deid-shards.schema.json")
+    return ShardLimits(instances=found["instances"], bytes=found["bytes"])
 
 
 def resolved_of(document: Document) -> Resolved:
