@@ -190,25 +190,24 @@ def test_any_number_of_shards_in_any_order_gives_the_bytes_of_an_unsharded_run(a
 WRITES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.chmod"}
 
 
-def until(end: int, act: Callable[[], None]) -> int:
-    """Runs in a child that is killed before its write number `end`. How many writes there were, -1 if it was killed."""
+def until(end: int, act: Callable[[], None]) -> list[str] | None:
+    """Runs in a child that is killed before its write number `end`. What it wrote, in order, or None if it was killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        done = 0
+        done: list[str] = []
 
         def before(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal done
             if event in WRITES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT):
-                done += 1
-                if done == end:
+                done.append(f"{event} {arguments[1] if event == 'os.rename' else arguments[0]}")
+                if len(done) == end:
                     os._exit(9)
 
         status = 1
         try:
             sys.addaudithook(before)
             act()
-            os.write(writer, str(done).encode())
+            os.write(writer, "\n".join(done).encode())
             status = 0
         finally:
             os._exit(status)
@@ -216,23 +215,24 @@ def until(end: int, act: Callable[[], None]) -> int:
     with os.fdopen(reader) as told:
         said = told.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in {0, 9}
-    return int(said) if status == 0 else -1
+    assert status in {0, 9}, "it neither ended well nor was killed"
+    return said.splitlines() if status == 0 else None
 
 
 def test_killed_between_any_two_writes_and_started_again_it_gives_the_same_bytes() -> None:
-    """The last writes are those of `finish`, and the closest together."""
+    """Before each commit of plan and ledger, and at moments by chance; then killed by chance once more."""
     with folder() as here:
-        writes = until(0, lambda: all_of_it(here, 3))
+        writes = until(0, lambda: all_of_it(here, 3)) or []
         assert left(here) == expected()
-    assert writes > 60
+    commits = [n for n, write in enumerate(writes, 1) if write.startswith("os.rename") and "/staging/" in write]
+    assert len(commits) == 7, "plan, pointer, three shards, pointer, and what is swept"
     chance = random.Random()  # noqa: S311 (which moments are tried: others each time)
-    for end in [*chance.sample(range(1, writes), 4), *chance.sample(range(writes - 24, writes + 1), 4)]:
+    for end in {*commits, *chance.sample(range(1, len(writes) + 1), 5)}:
         with folder() as here:
-            assert until(end, lambda: all_of_it(here, 3)) == -1, end
-            assert until(chance.randrange(1, writes), lambda: all_of_it(here, 3, 1)) in {-1, *range(writes + 1)}
+            assert until(end, lambda: all_of_it(here, 3)) is None
+            until(chance.randrange(1, len(writes)), lambda: all_of_it(here, 3, 1))
             all_of_it(here, 3, 2)
-            assert left(here) == expected(), f"killed before write {end}"
+            assert left(here) == expected(), f"killed before {writes[end - 1]}"
             assert [path.name for path in (here / "staging").iterdir()] == ["plan.json"]
             assert not (here / "out" / ".staging").exists()
 

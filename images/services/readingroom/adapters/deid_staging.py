@@ -43,7 +43,7 @@ def write_plan(folder: Path, run: Document, rest: Document, shards: Sequence[Doc
     with _written(), alone(folder, busy):
         for left in folder.iterdir():
             if left.name != digest and _OURS.fullmatch(left.name):
-                shutil.rmtree(left)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         if not (folder / digest).is_dir():
             draft = Path(tempfile.mkdtemp(dir=folder, prefix=_DRAFT))
             for name, content in {**parts, "head": head}.items():
@@ -125,7 +125,7 @@ class StagedPlan:
 
 
 def _point(folder: Path, pointer: Document) -> None:
-    descriptor, draft = tempfile.mkstemp(dir=folder, prefix=f"{_DRAFT}pointer-")
+    descriptor, draft = tempfile.mkstemp(dir=folder, prefix=_DRAFT)
     with os.fdopen(descriptor, "wb") as file:
         file.write(_bytes(pointer))
     show(Path(draft), folder / POINTER)
