@@ -17,7 +17,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from infra import places
-from infra.jobs import CONTAINER
+from infra.jobs import CONTAINER, SECONDS
 from readingroom.contract import LABEL_PROJECT, LABEL_ROLE, LABEL_STEP
 from readingroom.domain.errors import ReadingRoomError, Refused, TryAgain, WrongSetUp
 
@@ -48,7 +48,7 @@ class _Watched:
         self.name: str = metadata["name"]
         self._namespace: str = metadata["namespace"]
         self._labels: Mapping[str, str] = metadata["labels"]
-        self._seconds: int = job["spec"]["activeDeadlineSeconds"]
+        self._seconds: int = job["spec"].get("activeDeadlineSeconds", SECONDS)
         self._logged: set[str] = set()
         configuration = kubernetes.client.Configuration()
         kubeconfig = str(places.state(places.DEPLOYER_KUBECONFIG))

@@ -292,6 +292,26 @@ def test_a_changed_plan_is_refused(name: str) -> None:
         assert not (here / "out" / "manifest.jsonl").exists()
 
 
+def test_a_ledger_that_names_another_file_or_another_content_is_none() -> None:
+    with folder() as here:
+        staged, _ = planned(here, 1)
+        work(here, staged, 0)
+        entries = list(staged.entries(0) or ())
+        line = next(entry["line"] for entry in entries if entry["line"])
+        (here / "out" / "images" / "more.dcm").touch()
+        for wrong in (
+            [{**entries[0], "line": {**line, "path": "images/more.dcm"}}, *entries[1:]],
+            entries[1:],
+            entries * 2,
+        ):
+            staged.commit(0, wrong)
+            with pytest.raises(TryAgain):
+                finish(here, staged)
+        assert work(here, staged, 0)
+        finish(here, staged)
+        assert left(here) == expected()
+
+
 def test_a_worker_of_other_terms_is_refused_and_so_is_a_finish_of_another_project() -> None:
     with folder() as here:
         staged, _ = planned(here, 1)

@@ -77,7 +77,7 @@ class StagedPlan:
             pointer = json.loads((self._folder / POINTER).read_bytes())
         except (OSError, ValueError):
             return False
-        return bool(pointer == {"plan": self._digest, "shards": pointer.get("shards"), "finished": True})
+        return isinstance(pointer, dict) and (pointer.get("plan"), pointer.get("finished")) == (self._digest, True)
 
     def finished(self) -> None:
         """See the port."""

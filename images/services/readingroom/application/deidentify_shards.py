@@ -113,13 +113,12 @@ def _images(staged: ShardPlan, shard: int) -> list[Image]:
 
 
 def _is_done(images: Sequence[Image], entries: Iterator[Document] | None, warehouse: Warehouse) -> bool:
-    """The ledger has exactly these contents, and the files it speaks of are there: somebody may have swept them since."""
-    if entries is None:
+    """The ledger has exactly these contents, and their files are in place: somebody may have swept them since."""
+    told = [(entry["content"], entry["line"] and entry["line"]["path"]) for entry in entries or ()]
+    if entries is None or [content for content, _ in told] != [image.content for image in images]:
         return False
-    found = list(entries)
-    return [entry["content"] for entry in found] == [image.content for image in images] and warehouse.holds(
-        entry["line"]["path"] for entry in found if entry["line"]
-    )
+    released = {place for _, place in told if place}
+    return released <= {image.place for image in images} and warehouse.holds(released)
 
 
 def _entry(image: Image, done: Acted) -> Document:
