@@ -19,7 +19,7 @@ from tests.contract.bare_cluster import BareCluster, bare_cluster
 IMAGE = f"rr.local/services@sha256:{'0' * 64}"
 INDEX = "batch.kubernetes.io/job-completion-index"
 JOBS, PODS = f"/apis/batch/v1/namespaces/{QUARANTINE}/jobs", f"/api/v1/namespaces/{QUARANTINE}/pods"
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

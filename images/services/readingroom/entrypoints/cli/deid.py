@@ -87,6 +87,8 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
     check_shards(given)
     given["project"] = project_id(project_name)
     if given["step"] is None and given["shards"]:
+        with contextlib.ExitStack() as tried:
+            _sheets(given, tried)  # a receipt that cannot be written is told before all the work
         digest, images = _plan(given)
         work_all(given, digest, images)
         _finish({**given, "plan": digest})
@@ -105,8 +107,8 @@ def _plan(given: dict[str, Any]) -> tuple[str, list[int]]:
     """The first step of a run in shards: the digest of the plan, and how many images each shard has."""
     limits = shard_limits(settings.policies_folder())
     with contextlib.ExitStack() as open_things:
-        run, world, terms = _opened(given, open_things)
-        write = functools.partial(write_plan, given["staging"], terms)
+        run, world, setup = _opened(given, open_things)
+        write = functools.partial(write_plan, given["staging"], deid_wiring.terms_of(setup))
         digest, images = plan_shards(run, world, limits, given["shards"] or 1, write)
     _say(f"plan {digest}: {len(images)} shards, {sum(images)} images to look at closely")
     return digest, images
@@ -116,8 +118,8 @@ def _work(given: dict[str, Any]) -> None:
     shard = shard_of(given)
     staged = StagedPlan(given["staging"], given["plan"])
     with contextlib.ExitStack() as open_things:
-        run, world, terms = _opened(given, open_things, shard)
-        done = work_shard(run, world, terms, staged, staged, shard)
+        run, world, setup = _opened(given, open_things, shard)
+        done = work_shard(run, world, deid_wiring.terms_of(setup), staged, staged, shard)
     _say(f"shard {shard}: {'done' if done else 'it was done before'}")
 
 
@@ -137,7 +139,7 @@ def _finish(given: dict[str, Any]) -> None:
 def _opened(
     given: dict[str, Any], open_things: contextlib.ExitStack, shard: int | None = None
 ) -> tuple[Run, World, Mapping[str, Any]]:
-    """A run and what it works with, and the terms on which workers of one run must agree."""
+    """A run, what it works with, and what a child needs to know."""
     project = given["project"]
     away = opt_outs_in(given["opt_outs"] if shard is None else None)
     rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
@@ -160,7 +162,7 @@ def _opened(
         progress=open_things.enter_context(progress("files")),
     )
     run = Run(project=project, profile=rules.profile.document["profile"], profile_sha256=rules.profile.sha256)
-    return run, world, deid_wiring.terms_of(setup)
+    return run, world, setup
 
 
 def _sheets(given: dict[str, Any], open_things: contextlib.ExitStack) -> Sheets:
