@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from readingroom.adapters.deid_staging import StagedPlan, write_plan
@@ -155,6 +155,7 @@ IMAGES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=40)
 )
 
 
+@example([Image(number=n, paths=("",), content="", size=0, patient=f"P{n}", place="") for n in range(2)], 1, 1, 2)
 @given(IMAGES, st.integers(1, 12), st.integers(1, 90), st.integers(1, 12))
 def test_shards_are_whole_patients_each_once_and_within_the_limits(
     images: list[Image], instances: int, size: int, at_least: int

@@ -40,15 +40,15 @@ def shards_of(images: Sequence[Image], limits: ShardLimits, at_least: int = 1) -
         patients.setdefault(image.patient, []).append(image)
     sized = sorted(((sum(image.size for image in theirs), name) for name, theirs in patients.items()), reverse=True)
     shards: list[list[Image]] = [[] for _ in range(min(at_least, len(patients)))]
-    least = [(0, number) for number in range(len(shards))]  # bytes and number of each shard: a heap
+    least = [(0, 0, number) for number in range(len(shards))]  # bytes, instances and number of each shard: a heap
     for size, name in sized:
-        held, number = least[0]
-        full = held + size > limits.bytes or len(shards[number]) + len(patients[name]) > limits.instances
-        if shards[number] and full:
-            held, number = 0, len(shards)
+        theirs = patients[name]
+        held, count, number = least[0]
+        if count and (held + size > limits.bytes or count + len(theirs) > limits.instances):
+            number = len(shards)
             shards.append([])
-            heapq.heappush(least, (size, number))
+            heapq.heappush(least, (size, len(theirs), number))
         else:
-            heapq.heapreplace(least, (held + size, number))
-        shards[number] += patients[name]
+            heapq.heapreplace(least, (held + size, count + len(theirs), number))
+        shards[number] += theirs
     return [sorted(shard, key=lambda image: image.number) for shard in shards]
