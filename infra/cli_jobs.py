@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from readingroom.domain.errors import WrongSetUp
 
 CENTRE = re.compile(r"[A-Z0-9]{2,12}")
 TABLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+PLAN = re.compile(r"[0-9a-f]{64}")
 project_option = click.option("--project", required=True, metavar="ID", help="Which project; it has a decision.")
 
 
@@ -49,10 +51,11 @@ def ingest(centre: str) -> None:
 @job.command()
 @project_option
 def deid(project: str) -> None:
-    """De-identify what has been received, under this project's own key."""
+    """De-identify what has been received, under this project's own key: in shards, by as many workers as policy says."""
     _decided(project)
     landing = _listing(places.volume("landing"))
-    _run(with_opt_outs(deid_work(project, landing, _services())))
+    for work in deid_steps(project, landing, _services(), settings.shard_workers()):
+        _run(with_opt_outs(work))
 
 
 @job.command()
@@ -101,23 +104,66 @@ def ingest_work(centre: str, stamp: str, image: str) -> Work:
     )
 
 
-def deid_work(project: str, stamp: str, image: str) -> Work:
-    """Reads landing, writes this project's warehouse and the receipts; reaches Vault and nothing else."""
-    command = ["readingroom", "deid", "/landing", "/warehouse", "--landing", "--project", project, "--vault"]
+def planned(project: str) -> Mapping[str, Any]:
+    """What the Job that plans told: the plan's digest and the number of shards. Raises `WrongSetUp` when it cannot be read.
+
+    It names the plan that the other Jobs do: whoever changes the plan after that is refused by them.
+    """
+    file = places.volume("receipts") / f"deid-{project}" / "plan.json"
+    try:
+        plan: dict[str, Any] = json.loads(file.read_text(encoding="ascii"))
+        if (
+            set(plan) == {"plan", "shards", "finished"}
+            and PLAN.fullmatch(plan["plan"])
+            and plan["shards"] in range(100_000)
+        ):
+            return plan
+        why = "it is no such file"
+    except (OSError, ValueError, TypeError) as error:
+        why = f"it cannot be read ({type(error).__name__})"
+    raise WrongSetUp(what="deid", which=f"{file.parent.name}/{file.name}", why=why, next_step="give the command again")
+
+
+def deid_steps(
+    project: str, stamp: str, image: str, workers: int, told: Callable[[str], Mapping[str, Any]] = planned
+) -> Iterator[Work]:
+    """A plan, its shards side by side, and the end of it. What the plan told is read once the first of them is done."""
+    step = partial(_deid_step, project, stamp, image)
+    yield step("plan", "--shards", str(workers), "--jobs", "2", memory="2Gi")
+    plan = told(project)
+    chosen = ("--plan", plan["plan"])
+    if plan["shards"]:
+        yield step("work", *chosen, "--jobs", "1", shards=plan["shards"], workers=workers)
+    yield step("finish", *chosen, "--receipt", f"/receipts/deid-{project}.jsonl")
+
+
+def _deid_step(project: str, stamp: str, image: str, step: str, *more: str, **given: Any) -> Work:
+    """Writes this project's warehouse and the receipts; reads landing and reaches Vault, but for the last, and nothing else."""
+    command = ("readingroom", "deid", "/landing", "/warehouse", "--landing", "--project", project)
+    reads = step != "finish"
     return Work(
         role="deid",
         project=project,
+        step=step,
         account=deid_account(project),
         image=image,
-        command=(*command, "--jobs", "2", "--receipt", f"/receipts/deid-{project}.jsonl"),
+        command=(
+            *command,
+            *(("--vault",) if reads else ()),
+            "--staging",
+            f"/receipts/deid-{project}",
+            "--step",
+            step,
+            *more,
+        ),
         mounts=(
-            Mount(path="/landing", claim="landing"),
+            *((Mount(path="/landing", claim="landing"),) if reads else ()),
             Mount(path="/warehouse", claim=f"warehouse-{project}", writable=True),
             Mount(path="/receipts", claim="receipts", writable=True),
         ),
         stamp=stamp,
-        asks_vault=True,
-        memory="2Gi",
+        asks_vault=reads,
+        **given,
     )
 
 

@@ -18,12 +18,13 @@ from urllib3.exceptions import HTTPError
 
 from infra import places
 from infra.jobs import CONTAINER, SECONDS
-from readingroom.contract import LABEL_PROJECT, LABEL_ROLE
+from readingroom.contract import LABEL_PROJECT, LABEL_ROLE, LABEL_STEP
 from readingroom.domain.errors import ReadingRoomError, Refused, TryAgain, WrongSetUp
 
 _LOOK: Final = 0.5
 _WITHOUT_POD: Final = 30.0  # after that long, what the API server says of it is the answer
 _LINE: Final = re.compile(r"(refused|rejected|held|not now|waiting-for-vault|wrong set-up|failed): .*")
+_KINSHIP: Final = (LABEL_ROLE, LABEL_PROJECT, LABEL_STEP)  # Jobs that agree in these follow one another
 Say = Callable[[str], None]
 
 
@@ -47,6 +48,7 @@ class _Watched:
         self.name: str = metadata["name"]
         self._namespace: str = metadata["namespace"]
         self._labels: Mapping[str, str] = metadata["labels"]
+        self._seconds: int = job["spec"].get("activeDeadlineSeconds", SECONDS)
         self._logged: set[str] = set()
         configuration = kubernetes.client.Configuration()
         kubeconfig = str(places.state(places.DEPLOYER_KUBECONFIG))
@@ -58,7 +60,7 @@ class _Watched:
 
     def start(self) -> None:
         """Create it unless it runs or is done; one that failed, and earlier ones over other input, make room."""
-        selector = ",".join(f"{key}={self._labels[key]}" for key in (LABEL_ROLE, LABEL_PROJECT) if key in self._labels)
+        selector = ",".join(f"{key}={self._labels[key]}" for key in _KINSHIP if key in self._labels)
         wanted = True
         for job in self._jobs.list_namespaced_job(self._namespace, label_selector=selector).items:
             ended = _ended(job)
@@ -73,7 +75,7 @@ class _Watched:
     def end(self) -> str:
         """Wait for it, telling its lines."""
         since = time.monotonic()
-        while (waited := time.monotonic() - since) < SECONDS:
+        while (waited := time.monotonic() - since) < self._seconds:
             job = self._jobs.read_namespaced_job(self.name, self._namespace)
             ended = _ended(job)
             pods = self._pods()
@@ -85,7 +87,9 @@ class _Watched:
             if not pods and waited > _WITHOUT_POD:
                 raise self._without_pod()
             time.sleep(_LOOK)
-        raise TryAgain(what="job", which=self.name, why=f"it runs for over {SECONDS} s", next_step="give it again")
+        raise TryAgain(
+            what="job", which=self.name, why=f"it runs for over {self._seconds} s", next_step="give it again"
+        )
 
     def _await_gone(self, name: str) -> None:
         for _ in range(int(30 / _LOOK)):
@@ -115,7 +119,7 @@ class _Watched:
             with contextlib.suppress(HTTPError):  # a broken stream loses lines, not the result
                 log = self._core.read_namespaced_pod_log(
                     pod.metadata.name, self._namespace, container=CONTAINER, follow=follow, _preload_content=False,
-                    _request_timeout=(5, SECONDS),
+                    _request_timeout=(5, self._seconds),
                 )  # fmt: skip
                 for line in _lines(log):
                     self._say(line)

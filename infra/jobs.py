@@ -14,6 +14,7 @@ from typing import Any, Final
 from readingroom.contract import (
     LABEL_PROJECT,
     LABEL_ROLE,
+    LABEL_STEP,
     QUARANTINE,
     SERVICE_UID,
     VAULT_AUDIENCE,
@@ -45,7 +46,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One Job. `stamp` is what it works on; the same stamp is the same Job."""
+    """One Job. `stamp` is what it works on; the same stamp is the same Job. `shards` get a pod each, `workers` at a time."""
 
     role: str
     account: str
@@ -55,35 +56,54 @@ class Work:
     stamp: str
     namespace: str = QUARANTINE
     project: str = ""
+    step: str = ""
+    shards: int = 0
+    workers: int = 1
     asks_vault: bool = False
     memory: str = "1Gi"
 
     @property
     def name(self) -> str:
-        """Role, project, and a hash of all that decides what comes out."""
+        """Role, project, step, and a hash of all that decides what comes out."""
         decides = json.dumps([self.image, self.command, self.stamp], sort_keys=True)
         parts = [
             self.role,
-            *([self.project] if self.project else []),
+            *filter(None, (self.project, self.step)),
             hashlib.sha256(decides.encode()).hexdigest()[:10],
         ]
         return object_name(*parts)
 
 
 def manifest(work: Work) -> dict[str, Any]:
-    """The Job as the API takes it. A refusal of its process ends it; a pod that was killed or evicted is tried again."""
-    labels = {LABEL_ROLE: work.role, **({LABEL_PROJECT: work.project} if work.project else {})}
+    """The Job as the API takes it. A refusal of its process ends it; a pod that was killed or evicted is tried again.
+
+    Of an Indexed Job it ends that shard alone: what the others do then is in the ledger when the command is given again.
+    """
+    named = {LABEL_ROLE: work.role, LABEL_PROJECT: work.project, LABEL_STEP: work.step}
+    labels = {label: value for label, value in named.items() if value}
     ends = {"containerName": CONTAINER, "operator": "In", "values": [1, 2, 3]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": work.name, "namespace": work.namespace, "labels": labels},
         "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": SECONDS,
-            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": ends}]},
+            **_pods(work),
+            "podFailurePolicy": {"rules": [{"action": "FailIndex" if work.shards else "FailJob", "onExitCodes": ends}]},
             "template": {"metadata": {"labels": labels}, "spec": _pod(work)},
         },
+    }
+
+
+def _pods(work: Work) -> dict[str, Any]:
+    """How many pods, how often each, and for how long: an hour, or one for each turn of the workers."""
+    if not work.shards:
+        return {"backoffLimit": 2, "activeDeadlineSeconds": SECONDS}
+    return {
+        "completionMode": "Indexed",
+        "completions": work.shards,
+        "parallelism": min(work.workers, work.shards),
+        "backoffLimitPerIndex": 2,
+        "activeDeadlineSeconds": SECONDS * -(-work.shards // work.workers),
     }
 
 

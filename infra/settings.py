@@ -32,6 +32,14 @@ def admission(folder: Path = POLICIES / "admission") -> Mapping[str, Mapping[str
     return {file.stem: _document(file, {"sentence", "parameters", "spec"}) for file in sorted(folder.glob("*.yaml"))}
 
 
+def shard_workers(file: Path = POLICIES / "deid" / "shards.yaml") -> int:
+    """How many shards of a de-identification are worked on at a time."""
+    workers = _document(file, {"instances", "bytes", "workers"})["workers"]
+    if not isinstance(workers, int) or workers < 1:
+        raise _wrong(file.name, "workers is no number from 1")
+    return workers
+
+
 def text(*parts: str) -> str:
     """A file of `policies/`, as it is."""
     return POLICIES.joinpath(*parts).read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from infra.node import cluster, launcher
 from infra.node.images import import_image
 from readingroom.domain.errors import ReadingRoomError, WrongSetUp
 from tests import mutants
-from tests.bench import contest, data, network
+from tests.bench import contest, data, network, shards
 from tests.bench.arms import Arm, kubectl
 from tests.bench.bare import bare
 from tests.bench.figures import Start, ratio_lines, spawn_table, stage_table
@@ -53,7 +53,7 @@ def members(room: Room) -> list[Person]:
     "--starts", type=click.IntRange(4), default=8, show_default=True, help="Starts of each cell; a multiple of 4."
 )
 @click.option(
-    "--only", type=click.Choice([*ARMS, "data", "network", "peers", "mutants"]), help="One arm or part alone."
+    "--only", type=click.Choice([*ARMS, "data", "shards", "network", "peers", "mutants"]), help="One arm or part alone."
 )
 @click.option("--instances", type=click.IntRange(1), default=256, show_default=True, help="CT slices of the data path.")
 @click.option("--mutants", "damaged", type=click.IntRange(1), default=2000, show_default=True, help="Damaged files.")
@@ -69,6 +69,8 @@ def main(starts: int, only: str | None, instances: int, damaged: int) -> None:
             bench_spawns(starts, [only] if only else list(ARMS))
         if only in {None, "data"}:
             bench_data(instances)
+        if only in {None, "shards"}:
+            bench_shards(instances)
         if only in {None, "network"}:
             bench_network(instances)
         if only in {None, "peers"}:
@@ -183,6 +185,15 @@ def bench_data(instances: int) -> None:
     say()
     say(f"{instances} CT slices of {data.SIZE} x {data.SIZE}, whole processes, the better of two passes each")
     say(data.report(runs))
+
+
+def bench_shards(instances: int) -> None:
+    """The passes, the table, the file."""
+    runs = shards.measure(instances, rounds=2)
+    data.write_csv(OUT / "shards.csv", runs)
+    say()
+    say(f"{instances} CT slices of {data.SIZE} x {data.SIZE}, {shards.PATIENTS} patients in {shards.SHARDS} shards")
+    say(shards.report(runs))
 
 
 def bench_network(instances: int) -> None:

@@ -42,12 +42,15 @@ class Run:
         return self.instances / self.seconds / self.jobs
 
 
-def make(folder: Path, instances: int) -> None:
-    """One series of clean slices, each with its own noise."""
+def make(folder: Path, instances: int, patients: int = 1) -> None:
+    """One series of clean slices for each patient, each slice with its own noise."""
     for number in range(instances):
+        whose = number % patients
+        theirs = {"x00100020": ("LO", f"PID447188{whose}"), "x0020000D": ("UI", f"{ROOT}.1.{whose}"),
+                  "x0020000E": ("UI", f"{ROOT}.2.{whose}")} if patients > 1 else {}  # fmt: skip
         own = {"x00080018": ("UI", f"{ROOT}.9{number:07d}"), "x00200013": ("IS", str(number + 1)),
                "x00200032": ("DS", ["-125.5", "-130.25", f"{number * 1.25:.2f}"])}  # fmt: skip
-        (folder / f"{number:05d}.dcm").write_bytes(part10(ct(slice_pixels(SIZE, seed=number), **own)))
+        (folder / f"{number:05d}.dcm").write_bytes(part10(ct(slice_pixels(SIZE, seed=number), **own, **theirs)))
 
 
 def measure(instances: int, rounds: int) -> list[Run]:

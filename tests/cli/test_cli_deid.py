@@ -287,6 +287,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "an output that holds something else": (["in", "other", *USUAL[2:]], 1, "output folder"),
     "an output that is a file": (["in", "key", *USUAL[2:]], 1, "output folder"),
     "no jobs": ([*USUAL, "--jobs", "0"], 2, "jobs"),
+    "shards without a staging folder": ([*USUAL, "--shards", "2"], 2, "--staging"),
+    "a staging folder for nothing": ([*USUAL, "--staging", "s"], 2, "--staging"),
+    "staging in the output": ([*USUAL, "--shards", "2", "--staging", "out/s"], 2, "--staging"),
+    "a worker without a plan": ([*USUAL, "--staging", "s", "--step", "work", "--shard", "0"], 2, "--plan"),
+    "a worker without a shard": ([*USUAL, "--staging", "s", "--step", "work", "--plan", "0"], 2, "--shard"),
 }
 
 
@@ -330,3 +335,38 @@ def test_without_vault_nothing_is_written_and_one_line_says_so(tmp_path: Path) -
     assert done.returncode in {1, 3}  # no token is mounted here: refused before Vault is even asked
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_in_shards_the_bytes_are_the_same(mixed: Path) -> None:
+    put(mixed, other=numbered(7, x00100020=("LO", "OTHER"), x0020000D=("UI", "1.2.9.7")))
+    sheets = (mixed / "receipt.jsonl", mixed / "explain.jsonl")
+    whole = deid(mixed, "--explain", sheets[1])
+    first = [contents(mixed / "out"), *(sheet.read_bytes() for sheet in sheets)]
+    done = deid(
+        mixed, "--explain", sheets[1], "--shards", 2, "--staging", mixed / "staging", "--jobs", 2, out="sharded"
+    )
+    assert (done.returncode, done.stdout) == (0, whole.stdout)
+    assert [contents(mixed / "sharded"), *(sheet.read_bytes() for sheet in sheets)] == first
+    plan = json.loads((mixed / "staging" / "plan.json").read_text())
+    assert (plan["shards"], plan["finished"]) == (2, True)
+
+
+def test_a_shard_that_fails_ends_the_command_with_its_own_line_and_nothing_counts(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = ("--staging", mixed / "staging")
+    monkeypatch.setattr(
+        "readingroom.entrypoints.cli.deid_shards.START", "import sys; sys.exit('refused: a shard: said so')"
+    )
+    done = deid(mixed, "--shards", 1, *staging)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "refused: a shard: said so")
+    plan = json.loads((mixed / "staging" / "plan.json").read_text())
+    assert (plan["shards"], plan["finished"]) == (1, False)
+    early = deid(mixed, *staging, "--step", "finish", "--plan", plan["plan"])
+    assert (early.returncode, "1 of 1 are not done" in early.stderr) == (1, True)
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "9")
+    absent = deid(mixed, *staging, "--step", "work", "--plan", plan["plan"])
+    assert (absent.returncode, "shard 9" in absent.stderr) == (1, True)
+    assert [path.name for path in (mixed / "out").iterdir() if path.name != ".staging"] == ["images"]
+    assert contents(mixed / "out") == {}
+    assert not (mixed / "receipt.jsonl").exists()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Page
 
-from infra import cli_jobs, job_runner, places
-from infra.jobs import manifest
+from infra import cli_jobs, job_runner, places, settings
+from infra.jobs import Work, manifest
 from readingroom.contract import QUARANTINE, SYSTEM
 from readingroom.domain.errors import ReadingRoomError
 from tests.cluster.probes import kubectl, listed
@@ -95,15 +96,16 @@ class Deid:
     def __init__(self, project: str) -> None:
         reconciler = listed("deployment", "-n", SYSTEM, "reconciler")
         image = reconciler["spec"]["template"]["spec"]["containers"][0]["image"]  # that of the platform as it is
-        work = cli_jobs.deid_work(project, f"test {secrets.token_hex(4)}", image)
-        self.name, self.lines = work.name, list[str]()
+        steps = cli_jobs.deid_steps(project, f"test {secrets.token_hex(4)}", image, settings.shard_workers())
+        plan = next(steps)
+        self.name, self.lines = plan.name, list[str]()  # the first of its Jobs: that one waits for Vault
         self._ended: list[object] = []
-        self._thread = threading.Thread(target=self._run, args=(manifest(work),), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(itertools.chain([plan], steps),), daemon=True)
         self._thread.start()
 
-    def _run(self, job: object) -> None:
+    def _run(self, steps: Iterable[Work]) -> None:
         try:
-            self._ended.append(job_runner.run(job, self.lines.append))  # type: ignore[arg-type]
+            self._ended.append([job_runner.run(manifest(work), self.lines.append) for work in steps])
         except ReadingRoomError as error:  # told where the test looks
             self._ended.append(error)
 

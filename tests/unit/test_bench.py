@@ -9,6 +9,7 @@ import pytest
 from tests.bench.contest import score
 from tests.bench.data import Run, report
 from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
+from tests.bench.shards import report as in_shards
 from tests.dicom_factory import ct, part10
 
 STARTS = [
@@ -82,6 +83,14 @@ def test_the_data_path_is_compared_by_what_one_core_does() -> None:
     rows = [line.split() for line in report(runs).splitlines()[1:]]
     assert rows[1][1:] == ["1", "4.00", "16.0", "16.0", "4.0"], "the quicker of the two passes"
     assert rows[2][1:] == ["2", "2.00", "32.0", "16.0", "4.0"]
+
+
+def test_two_workers_are_compared_with_one_step_by_step() -> None:
+    took = {"plan": (2.0, 1.0), "work": (9.0, 5.0), "finish": (1.0, 1.0)}
+    runs = [Run(step, jobs, 64, seconds) for step, both in took.items() for jobs, seconds in enumerate(both, 1)]
+    rows = [line.split() for line in in_shards(runs).splitlines()[1:]]
+    assert rows[1] == ["work", "9.00", "5.00", "1.80"]
+    assert rows[3] == ["together", "12.00", "7.00", "1.71"]
 
 
 def key_of(name: str) -> list[dict[str, str]]:

@@ -32,6 +32,7 @@ def workspace_namespace(project: str) -> str:
 # --- labels -----------------------------------------------------------------------------------------------------------
 LABEL_PROJECT: Final = "readingroom/project"
 LABEL_ROLE: Final = "readingroom/role"
+LABEL_STEP: Final = "readingroom/step"  # of a Job that is one of several: plan, work, finish
 LABEL_SEAL: Final = "readingroom/seal"
 LABEL_TIER: Final = "readingroom/tier"
 LABEL_HANDLE: Final = "readingroom/handle"

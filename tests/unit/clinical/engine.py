@@ -20,7 +20,7 @@ from readingroom.adapters.tables import TableFiles
 from readingroom.adapters.tree import Tree
 from readingroom.adapters.warehouse import FileSheet, FolderWarehouse
 from readingroom.application.clean_clinical import Clinical
-from readingroom.application.deidentify import Run, World, deidentify
+from readingroom.application.deidentify import Run, Sheets, World, deidentify
 from readingroom.application.ports_deid import Done, Task
 from readingroom.domain.clinical.clean import Person, Row, clean
 from readingroom.domain.clinical.policy import Policy, policy_from
@@ -128,9 +128,8 @@ def deid(
                     policy=policy(), tables=TableFiles(), told=told_by, report=FileSheet(here / "report.jsonl")
                 ),
                 opt_outs=opt_outs.known_as(Pseudonyms(PurposeKeys.from_secret(KEY), project).name),
-                receipt=FileSheet(here / "receipt.jsonl"),
-                explain=FileSheet(here / "explain.jsonl"),
             ),
+            Sheets(receipt=FileSheet(here / "receipt.jsonl"), explain=FileSheet(here / "explain.jsonl")),
         )
         return _output(here)
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from readingroom.adapters.dicom import dictionary
-from readingroom.adapters.policy_files import PolicyFiles
+from readingroom.adapters.policy_files import PolicyFiles, shard_limits
 from readingroom.domain.deid.outcome import FileHeld, FileRejected, Outcome, Reason
 from readingroom.domain.errors import WrongSetUp
 from tests.unit.deid.engine import POLICIES
@@ -123,3 +123,13 @@ def test_the_vocabularies_hold_no_stray_type() -> None:
     for path in (POLICIES / "deid" / "vocabularies").glob("*.yaml"):
         terms = yaml.safe_load(path.read_text()).get("terms", [])
         assert [term for term in terms if not isinstance(term, str)] == []
+
+
+def test_the_size_of_a_shard_is_policy_and_what_the_scale_plan_assumes(policies: Path) -> None:
+    limits = shard_limits(POLICIES)
+    assumed = yaml.safe_load((POLICIES / "scale" / "plan.yaml").read_text())["engine"]
+    assert limits.instances == assumed["shard_instances"]["value"]
+    assert limits.bytes == assumed["shard_megabytes"]["value"] * 1_000_000
+    edit(policies, "shards.yaml", "instances: 2000", "instances: 0")
+    with pytest.raises(WrongSetUp, match=r"shards\.yaml"):
+        shard_limits(policies)

@@ -14,19 +14,28 @@ from infra.jobs import Work, manifest
 from readingroom.domain.errors import WrongSetUp
 
 IMAGE = f"rr.local/services@sha256:{'0' * 64}"
+PLAN = {"plan": "5" * 64, "shards": 3, "finished": False}
+
+
+def steps(stamp: str = "stamp", workers: int = 2, **told: Any) -> list[Work]:
+    return list(cli_jobs.deid_steps("demo", stamp, IMAGE, workers, lambda _: {**PLAN, **told}))
+
+
 WORKS = {
     "ingest": cli_jobs.ingest_work("PYDICOM", "stamp", IMAGE),
-    "deid": cli_jobs.deid_work("demo", "stamp", IMAGE),
+    **dict(zip(("plan", "work", "finish"), steps(), strict=True)),
     "cut": cli_jobs.cut_work("demo", "stamp", IMAGE),
 }
 READ, WRITE = True, False
 # (claim or ConfigMap, read only), as the picture in the README draws the arrows.
 SEES = {
     "ingest": {("inbox", READ), ("landing", WRITE), ("receipts", WRITE)},
-    "deid": {("landing", READ), ("warehouse-demo", WRITE), ("receipts", WRITE)},
+    "plan": {("landing", READ), ("warehouse-demo", WRITE), ("receipts", WRITE)},
+    "work": {("landing", READ), ("warehouse-demo", WRITE), ("receipts", WRITE)},
+    "finish": {("warehouse-demo", WRITE), ("receipts", WRITE)},
     "cut": {("warehouse-demo", READ), ("cuts-demo", WRITE), ("decision-demo", READ)},
 }
-ACCOUNTS = {"ingest": "ingest", "deid": "deid-demo", "cut": "cut-demo"}
+ACCOUNTS = {"ingest": "ingest", **dict.fromkeys(("plan", "work", "finish"), "deid-demo"), "cut": "cut-demo"}
 
 
 def pod(work: Work) -> dict[str, Any]:
@@ -50,7 +59,7 @@ def test_a_job_sees_its_own_folders_and_writes_only_onwards(name: str) -> None:
 def test_only_the_de_identifier_can_ask_vault_and_nobody_the_api_server(name: str) -> None:
     spec = pod(WORKS[name])
     tokens = [volume["projected"] for volume in spec["volumes"] if "projected" in volume]
-    assert bool(tokens) == (name == "deid")
+    assert bool(tokens) == (name in {"plan", "work"})
     assert all(one["sources"][0]["serviceAccountToken"]["audience"] == "rr-vault" for one in tokens)
     assert spec["serviceAccountName"] == ACCOUNTS[name]
     assert spec["automountServiceAccountToken"] is False
@@ -69,18 +78,72 @@ def test_a_job_is_restricted_and_ends(name: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["image"] == IMAGE
-    assert job["spec"]["activeDeadlineSeconds"] <= 3600
+    assert job["spec"]["activeDeadlineSeconds"] == (7200 if name == "work" else 3600), "an hour for each turn"
 
 
-def test_the_de_identifier_reads_landing_as_a_landing() -> None:
-    command = WORKS["deid"].command
-    assert command[:5] == ("readingroom", "deid", "/landing", "/warehouse", "--landing")
+def test_the_steps_of_the_de_identifier_read_landing_as_a_landing_and_name_the_plan() -> None:
+    beginning = ("readingroom", "deid", "/landing", "/warehouse", "--landing", "--project", "demo")
+    staged = ("--staging", "/receipts/deid-demo", "--step")
+    chosen = ("--plan", PLAN["plan"])
+    assert [work.command for work in steps()] == [
+        (*beginning, "--vault", *staged, "plan", "--shards", "2", "--jobs", "2"),
+        (*beginning, "--vault", *staged, "work", *chosen, "--jobs", "1"),
+        (*beginning, *staged, "finish", *chosen, "--receipt", "/receipts/deid-demo.jsonl"),
+    ]
+
+
+def test_shards_are_an_indexed_job_of_so_many_workers_and_a_refusal_ends_its_shard_alone() -> None:
+    found = {name: manifest(work)["spec"] for name, work in WORKS.items()}
+    asked = ("completionMode", "completions", "parallelism", "backoffLimitPerIndex")
+    assert [found["work"][name] for name in asked] == ["Indexed", 3, 2, 2]
+    assert "backoffLimit" not in found["work"], "counted over all shards it would end the Job"
+    for name, spec in found.items():
+        (rule,) = spec["podFailurePolicy"]["rules"]
+        assert rule["action"] == ("FailIndex" if name == "work" else "FailJob")
+        assert name == "work" or not set(asked) & set(spec)
+    (_, few, _) = steps(workers=8)
+    assert manifest(few)["spec"]["parallelism"] == 3
+
+
+def test_without_images_there_is_no_indexed_job() -> None:
+    assert [work.step for work in steps(shards=0)] == ["plan", "finish"]
+
+
+def test_the_steps_are_three_jobs_of_which_none_makes_room_for_another() -> None:
+    labels = [manifest(work)["metadata"]["labels"] for work in steps()]
+    assert [each["readingroom/step"] for each in labels] == ["plan", "work", "finish"]
+    assert {(each["readingroom/role"], each["readingroom/project"]) for each in labels} == {("deid", "demo")}
+    assert len({work.name for work in steps()}) == 3
 
 
 def test_the_same_input_is_the_same_job_and_other_input_another() -> None:
-    again, other = cli_jobs.deid_work("demo", "stamp", IMAGE), cli_jobs.deid_work("demo", "more came", IMAGE)
-    assert again.name == WORKS["deid"].name != other.name
-    assert other.name.startswith("deid-demo-")
+    for again, other, step in zip(steps(), steps("more came"), ("plan", "work", "finish"), strict=True):
+        assert again.name == WORKS[step].name != other.name
+        assert other.name.startswith(f"deid-demo-{step}-")
+    replanned = steps(plan="6" * 64)
+    assert [work.name == WORKS[work.step].name for work in replanned] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", json.dumps({**PLAN, "plan": "--vault"}), json.dumps({**PLAN, "shards": "3"}),
+     json.dumps({**PLAN, "more": 1}), json.dumps({**PLAN, "plan": 7})],
+)  # fmt: skip
+def test_a_plan_that_cannot_be_read_ends_the_command(text: str, home: Path) -> None:
+    file = cli_jobs.places.volume("receipts") / "deid-demo" / "plan.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(PLAN))
+    assert cli_jobs.planned("demo") == PLAN
+    file.write_text(text)
+    with pytest.raises(WrongSetUp, match=r"plan\.json"):
+        cli_jobs.planned("demo")
+
+
+def test_how_many_work_at_a_time_is_policy(tmp_path: Path) -> None:
+    assert settings.shard_workers() == 2
+    (tmp_path / "shards.yaml").write_text("instances: 1\nbytes: 1\nworkers: none\n")
+    with pytest.raises(WrongSetUp):
+        settings.shard_workers(tmp_path / "shards.yaml")
 
 
 def test_folders_are_shared_up_to_landing_and_a_projects_own_from_there() -> None:

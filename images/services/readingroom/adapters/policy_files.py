@@ -18,6 +18,7 @@ from readingroom.adapters.strict_yaml import from_yaml
 from readingroom.application.ports_deid import Resolved
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.deid.profile import folded, normal
+from readingroom.domain.deid.shards import ShardLimits
 from readingroom.domain.errors import WrongSetUp
 
 Document = dict[str, Any]
@@ -172,6 +173,12 @@ def checked(path: Path, schema: Path) -> Document:
         off(path.name, f"{fault.json_path}: {fault.message[:160]}")
     found: Document = document
     return found
+
+
+def shard_limits(policies: Path) -> ShardLimits:
+    """The most that a shard of a run holds. Raises `WrongSetUp` as above."""
+    found = checked(policies / "deid" / "shards.yaml", policies / "schema" / "deid-shards.schema.json")
+    return ShardLimits(instances=found["instances"], bytes=found["bytes"])
 
 
 def resolved_of(document: Document) -> Resolved:

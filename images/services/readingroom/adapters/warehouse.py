@@ -1,21 +1,23 @@
 """`OUT_DIR` of `deid` as a folder, and the sheets of the identified side. What is seen is whole: everything is renamed in.
 
 A staged file is named by a number, so no name of an input reaches the folder. One run at a time: the folder is locked.
+Shards of one run share the lock, and each stages in a folder of its own, `.staging/<shard>/<attempt>/`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final
 
-from readingroom.adapters.durable import hand_over, sync, sync_all
+from readingroom.adapters.durable import alone, hand_over, sync, sync_all
 from readingroom.adapters.tables import TABLES
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 
@@ -31,13 +33,15 @@ Document = Mapping[str, Any]
 class FolderWarehouse:
     """The port `Warehouse`."""
 
-    def __init__(self, folder: Path, project: str) -> None:
-        """Opens or makes it, and clears what an earlier run left half done.
+    def __init__(self, folder: Path, project: str, shard: int | None = None) -> None:
+        """Opens or makes it, and clears what an earlier run left half done; for one shard, what earlier attempts at it left.
 
         Raises `Refused` for the warehouse of another project, `WrongSetUp` for a folder that holds something else,
-        `TryAgain` while another run has it.
+        `TryAgain` while another run, or another attempt at the shard, has it.
         """
-        self._folder = folder
+        self._folder, self._shard = folder, shard
+        self._staging = folder / STAGING
+        self._locks = contextlib.ExitStack()
         self._whole: dict[int, str] = {}  # staged and complete, and where they belong
         self._made: set[Path] = set()
         try:
@@ -48,24 +52,34 @@ class FolderWarehouse:
         try:
             self._take(project)
         except Exception:  # whatever it is goes on: only the folder is let go of
+            self._locks.close()
             os.close(self._lock)
             raise
 
     def _take(self, project: str) -> None:
+        busy = TryAgain(what="the output folder", why="another run has it", next_step="wait until it ends")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, (fcntl.LOCK_EX if self._shard is None else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
-            raise TryAgain(
-                what="the output folder", why="another run has it", next_step="wait until it ends"
-            ) from error
+            raise busy from error
         self._check(project)
         try:
-            shutil.rmtree(self._folder / STAGING, ignore_errors=True)
-            (self._folder / STAGING).mkdir(mode=0o700)
-            hand_over(self._folder / STAGING, self._folder)
+            if self._shard is None:
+                shutil.rmtree(self._staging, ignore_errors=True)
+                self._staging.mkdir(mode=0o700)
+            else:
+                self._staging.mkdir(mode=0o700, exist_ok=True)
+                self._attempt(self._staging / str(self._shard), busy)
+            hand_over(self._staging, self._folder)
             (self._folder / IMAGES).mkdir(exist_ok=True)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def _attempt(self, shard: Path, busy: TryAgain) -> None:
+        self._locks.enter_context(alone(shard, busy))
+        for left in shard.iterdir():
+            shutil.rmtree(left)
+        self._staging = Path(tempfile.mkdtemp(dir=shard))
 
     def open_staged(self, staged: int) -> int:
         """A fresh file for a worker to fill; the caller closes the descriptor."""
@@ -95,11 +109,23 @@ class FolderWarehouse:
         """See the port."""
         self._staged(staged).unlink(missing_ok=True)
 
+    def settle(self) -> None:
+        """See the port."""
+        self._show()
+        try:
+            sync_all(self._lock)
+        except OSError as error:
+            raise _wrong(f"it cannot be written ({type(error).__name__})") from error
+
+    def holds(self, places: Iterable[str]) -> bool:
+        """See the port."""
+        return all((self._folder / PurePosixPath(place)).is_file() for place in places)
+
     def put(self, place: str, content: bytes) -> None:
         """See the port."""
         if place not in TABLES:
             raise ValueError(place)
-        draft = self._folder / STAGING / place
+        draft = self._staging / place
         try:
             draft.write_bytes(content)
             sync(draft)
@@ -111,7 +137,7 @@ class FolderWarehouse:
     def finish(self, manifest: Sequence[Document], tables: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """See the port. Tables that come with it follow the manifest, which names them already."""
         text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=True) + "\n" for line in manifest)
-        draft = self._folder / STAGING / MANIFEST
+        draft = self._staging / MANIFEST
         self._show()
         try:
             draft.write_text(text, encoding="ascii")
@@ -121,14 +147,15 @@ class FolderWarehouse:
             for place, content in tables.items():
                 self.put(place, content)
             self._sweep({line["path"] for line in manifest})
-            shutil.rmtree(self._folder / STAGING)
+            shutil.rmtree(self._staging)
             os.fsync(self._lock)
         except OSError as error:
             raise _wrong(f"it cannot be written ({type(error).__name__})") from error
 
     def close(self) -> None:
         """Lets go of the folder; what was staged goes."""
-        shutil.rmtree(self._folder / STAGING, ignore_errors=True)
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._locks.close()
         os.close(self._lock)
 
     def _sweep(self, named: set[str]) -> None:
@@ -164,7 +191,7 @@ class FolderWarehouse:
             )
 
     def _staged(self, staged: int) -> Path:
-        return self._folder / STAGING / f"{staged}.dcm"
+        return self._staging / f"{staged}.dcm"
 
 
 class FileSheet:

@@ -1,15 +1,15 @@
 """De-identify a folder for one project: look at every file, settle conflicts between them, release what is certain.
 
-Images and clinical records alike. Two passes, because some answers need a view across files. Every input gets one receipt
-line. The manifest is written last; until then nothing counts as released. The same input, profile, keys and project give
-the same bytes, in any order and with any number of workers.
+Images and clinical records alike. Three steps: `plan` gives all answers that need a view across files, `release` writes
+images, `finish` makes them count. Every input gets one receipt line. The manifest is written last; until then nothing counts
+as released. The same input, profile, keys and project give the same bytes, in any order and with any number of workers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from readingroom.domain.access import CLINICAL
 from readingroom.domain.clinical.imaged import Bearer, Imaged
 from readingroom.domain.deid.conflicts import Marks, conflicts
 from readingroom.domain.deid.outcome import Outcome, Reason, Verdict, turned_away
+from readingroom.domain.deid.shards import Image
 from readingroom.domain.ids import ProjectId
 from readingroom.domain.opt_out import NOBODY, Names, OptOuts, barred, names_from
 
@@ -44,24 +45,55 @@ class World:
     warehouse: Warehouse
     clinical: Clinical
     opt_outs: OptOuts = NOBODY  # by this project's tokens: see `Pseudonyms.name`
+    progress: Progress = lambda _stage, _done, _all: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheets:
+    """What is told of a run on the identified side, where somebody asked for it."""
+
     receipt: Sheet | None = None
     explain: Sheet | None = None
-    progress: Progress = lambda _stage, _done, _all: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is known before an image is released: all inputs, verdicts, what remains to do, the clinical table and its lines."""
+
+    paths: Sequence[str]
+    verdicts: Mapping[str, Verdict]
+    images: Sequence[Image]
+    tables: Mapping[str, bytes]
+    manifest: Sequence[Document]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acted:
+    """What became of an image: its verdict, its line of the manifest if it was released, and the explanation."""
+
+    verdict: Verdict
+    line: Document | None = None
+    explained: Sequence[Document] = ()
 
 
 @dataclass
 class _State:
-    """What is known so far: verdicts by input, what images say of themselves and of their patients, manifest lines by output."""
+    """What is known so far: verdicts by input, what images say of themselves and of their patients."""
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
     names: dict[str, Names] = field(default_factory=dict)
     bearers: set[Bearer] = field(default_factory=set)
-    manifest: dict[str, Document] = field(default_factory=dict)
 
 
-def deidentify(run: Run, world: World) -> Counter[tuple[str, str]]:
+def deidentify(run: Run, world: World, sheets: Sheets) -> Counter[tuple[str, str]]:
     """Counts by outcome and reason. Raises `WrongSetUp` or `TryAgain` when the surroundings fail, never for a file."""
+    planned = plan(run, world)
+    return finish(planned, release(run, world, planned.images), world.warehouse, sheets)
+
+
+def plan(run: Run, world: World) -> Plan:
+    """All that needs a view across files: who contradicts whom, what is the same, who opted out, the clinical table."""
     paths = world.inputs.files()
     state = _State()
     looks = _look(paths, world, state)
@@ -69,10 +101,6 @@ def deidentify(run: Run, world: World) -> Counter[tuple[str, str]]:
     held = conflicts(state.marks)
     for path, reason in held.items():
         state.verdicts.setdefault(path, Verdict(outcome=Outcome.HELD, reason=reason))
-    twins = _twins([path for path in paths if path in state.marks and path not in state.verdicts], state.marks)
-    _release(run, world, state, looks, [first for first, *_ in twins])
-    for first, *others in twins:
-        state.verdicts |= dict.fromkeys(others, state.verdicts[first].of_the_same())
     records = Records(
         looks={path: looks[path] for path in paths if "sort" in looks.get(path, ())},
         bearers=state.bearers,
@@ -80,12 +108,67 @@ def deidentify(run: Run, world: World) -> Counter[tuple[str, str]]:
             state.marks[path].patient for path, reason in held.items() if reason is Reason.IDENTITY_CONFLICT
         ),
     )
-    _clean(run, world, state, records)
-    world.warehouse.finish([state.manifest[place] for place in sorted(state.manifest)])
-    if world.explain:
-        world.explain.close()
-    _receipt(paths, state, world.receipt)
-    return Counter((verdict.outcome, verdict.reason or "") for verdict in state.verdicts.values())
+    images = _images([path for path in paths if path in state.marks and path not in state.verdicts], looks)
+    cleaned = clean_clinical(records, world.workers, world.clinical, world.progress)
+    tables = world.clinical.tables.files(tuple(world.clinical.policy.table()), cleaned.rows) if cleaned.rows else {}
+    by_its_own_rules = replace(run, profile=CLINICAL, profile_sha256=world.clinical.policy.sha256)
+    made = {"sop_class_uid": None, "modality": CLINICAL, "actions": {"clean": len(cleaned.rows)}}
+    return Plan(
+        paths=paths,
+        verdicts=state.verdicts | cleaned.verdicts,
+        images=images,
+        tables=tables,
+        manifest=[
+            _line(by_its_own_rules, place, {**made, "sha256": hashlib.sha256(content).hexdigest()})
+            for place, content in tables.items()
+        ],
+    )
+
+
+def release(run: Run, world: World, images: Sequence[Image], *, sure: bool = False) -> Iterator[Acted]:
+    """One output per image; told in the order of the images, whichever worker is done first.
+
+    `sure`: time has passed since the plan, so a file whose bytes are not those that were looked at is rejected.
+    """
+    tasks = (
+        Task(path=image.paths[0], ask={"do": "release", **({"sha256": image.content} if sure else {})}, staged=number)
+        for number, image in enumerate(images)
+    )
+    waiting: dict[int, Acted] = {}
+    due = 0
+    for number, done in enumerate(world.workers.run(tasks), 1):
+        staged = done.task.staged or 0
+        place, explained = images[staged].place, done.answer.get("explained", ())
+        if done.answer["outcome"] == Outcome.RELEASED:
+            world.warehouse.commit(staged, place)
+            verdict = Verdict(outcome=Outcome.RELEASED, output=place)
+            waiting[staged] = Acted(verdict=verdict, line=_line(run, place, done.answer), explained=explained)
+        else:
+            world.warehouse.discard(staged)
+            waiting[staged] = Acted(verdict=turned_away(done.answer), explained=explained)
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+        world.progress("de-identified", number, len(images))
+
+
+def finish(planned: Plan, acted: Iterable[Acted], warehouse: Warehouse, sheets: Sheets) -> Counter[tuple[str, str]]:
+    """What was done to each image of the plan, in that order, counts from now on, and nothing else does."""
+    verdicts, manifest = dict(planned.verdicts), list(planned.manifest)
+    for image, done in zip(planned.images, acted, strict=True):
+        first, *others = image.paths
+        verdicts[first] = done.verdict
+        verdicts |= dict.fromkeys(others, done.verdict.of_the_same())
+        if done.line:
+            manifest.append(done.line)
+        _explain(sheets.explain, first, done.explained)
+    for place, content in planned.tables.items():
+        warehouse.put(place, content)
+    warehouse.finish(sorted(manifest, key=lambda line: line["path"]))
+    if sheets.explain:
+        sheets.explain.close()
+    _receipt(planned.paths, verdicts, sheets.receipt)
+    return Counter((verdict.outcome, verdict.reason or "") for verdict in verdicts.values())
 
 
 def _look(paths: Sequence[str], world: World, state: _State) -> dict[str, Document]:
@@ -137,49 +220,22 @@ def _marks(look: Document) -> Marks:
     )
 
 
-def _twins(paths: Sequence[str], marks: Mapping[str, Marks]) -> list[list[str]]:
-    """Files of the same bytes, together; the first of each stands for them."""
+def _images(paths: Sequence[str], looks: Mapping[str, Document]) -> list[Image]:
+    """Files of the same bytes are one image; the first of them stands for all."""
     groups: dict[str, list[str]] = {}
     for path in paths:
-        groups.setdefault(marks[path].content, []).append(path)
-    return list(groups.values())
-
-
-def _release(run: Run, world: World, state: _State, looks: Mapping[str, Document], paths: Sequence[str]) -> None:
-    """Pass 2: one output per content. Explained in the order of the inputs, whichever worker is done first."""
-    tasks = (Task(path=path, ask={"do": "release"}, staged=number) for number, path in enumerate(paths))
-    explained: dict[int, tuple[str, Sequence[Document]]] = {}
-    due = 0
-    for number, done in enumerate(world.workers.run(tasks), 1):
-        path, staged = done.task.path, done.task.staged or 0
-        if done.answer["outcome"] == Outcome.RELEASED:
-            place = _place(looks[path])
-            world.warehouse.commit(staged, place)
-            state.verdicts[path] = Verdict(outcome=Outcome.RELEASED, output=place)
-            state.manifest[place] = _line(run, place, done.answer)
-        else:
-            world.warehouse.discard(staged)
-            state.verdicts[path] = turned_away(done.answer)
-        explained[staged] = path, done.answer.get("explained", ())
-        while due in explained:
-            _explain(world.explain, *explained.pop(due))
-            due += 1
-        world.progress("de-identified", number, len(paths))
-
-
-def _clean(run: Run, world: World, state: _State, records: Records) -> None:
-    """Clinical records, all together, into one table; without any there is none."""
-    cleaned = clean_clinical(records, world.workers, world.clinical, world.progress)
-    state.verdicts |= cleaned.verdicts
-    if not cleaned.rows:
-        return
-    policy = world.clinical.policy
-    by_its_own_rules = replace(run, profile=CLINICAL, profile_sha256=policy.sha256)
-    made = {"sop_class_uid": None, "modality": CLINICAL, "actions": {"clean": len(cleaned.rows)}}
-    for place, content in world.clinical.tables.files(tuple(policy.table()), cleaned.rows).items():
-        world.warehouse.put(place, content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        state.manifest[place] = _line(by_its_own_rules, place, {**made, "sha256": sha256})
+        groups.setdefault(looks[path]["sha256"], []).append(path)
+    return [
+        Image(
+            number=number,
+            paths=tuple(same),
+            content=content,
+            size=looks[same[0]]["size"],
+            patient=looks[same[0]]["patient"],
+            place=_place(looks[same[0]]),
+        )
+        for number, (content, same) in enumerate(groups.items())
+    ]
 
 
 def _place(look: Document) -> str:
@@ -206,10 +262,10 @@ def _explain(sheet: Sheet | None, path: str, explained: Sequence[Document]) -> N
             sheet.line({"input": path, **line})
 
 
-def _receipt(paths: Sequence[str], state: _State, sheet: Sheet | None) -> None:
+def _receipt(paths: Sequence[str], verdicts: Mapping[str, Verdict], sheet: Sheet | None) -> None:
     if sheet is None:
         return
     for path in paths:
-        verdict = state.verdicts[path]
+        verdict = verdicts[path]
         sheet.line({"input": path, "outcome": verdict.outcome, "reason": verdict.reason, "output": verdict.output})
     sheet.close()

@@ -69,6 +69,7 @@ class Warehouse(Protocol):
        is whole and on disk.
     2. `finish` writes the manifest, by rename, and removes what it does not name. Repeated with the same, nothing changes.
     3. Whatever ends a run early leaves no half file in place, and the next run clears the rest.
+    4. Shards of one run write at the same time; none of them finishes.
     """
 
     def commit(self, staged: int, place: str) -> None:
@@ -81,6 +82,14 @@ class Warehouse(Protocol):
 
     def put(self, place: str, content: bytes) -> None:
         """A whole file of the clinical table, in its place at once. Raises as `commit` does."""
+        ...
+
+    def settle(self) -> None:
+        """All that was committed is in its place and on disk. Raises as `commit` does."""
+        ...
+
+    def holds(self, places: Iterable[str]) -> bool:
+        """Whether a file is in each of these places."""
         ...
 
     def finish(self, manifest: Sequence[Document]) -> None:
@@ -105,4 +114,45 @@ class Tables(Protocol):
 
     def files(self, columns: Sequence[TableColumn], rows: Sequence[Mapping[str, Value]]) -> Mapping[str, bytes]:
         """The table twice and its data dictionary, by their names in the warehouse."""
+        ...
+
+
+class ShardPlan(Protocol):
+    """The plan of a run in shards, on the identified side, by its digest.
+
+    1. What is read is byte for byte what was planned: each part's hash stands in the head, the head's is the digest.
+       Raises `Refused` otherwise, and `WrongSetUp` when it is not there.
+    2. `finished` is told last and may be told again; from then on nothing of the plan but that is kept.
+    """
+
+    def head(self) -> Document:
+        """1: `{"run", "shards", "parts"}`."""
+        ...
+
+    def part(self, name: str) -> Document:
+        """1: a shard, by its number, or `rest`."""
+        ...
+
+    def is_finished(self) -> bool:
+        """2."""
+        ...
+
+    def finished(self) -> None:
+        """2."""
+        ...
+
+
+class Ledger(Protocol):
+    """What was done of one plan, which stands for project, rules and engine; each entry names the content it is about.
+
+    1. `commit` is one act for a whole shard: all of it is read afterwards, or nothing.
+    2. Repeated with the same, nothing changes: a content is never there twice.
+    """
+
+    def commit(self, shard: int, entries: Sequence[Document]) -> None:
+        """1, 2."""
+        ...
+
+    def entries(self, shard: int) -> Iterator[Document] | None:
+        """The entries in their order; None for a shard that was not committed."""
         ...

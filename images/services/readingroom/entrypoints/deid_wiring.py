@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import readingroom
 from readingroom.adapters.bounded import Answer, Call, Limits, Pool
 from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.policy_files import PolicyFiles
 from readingroom.adapters.tree import Tree
 from readingroom.adapters.warehouse import FolderWarehouse
 from readingroom.application.ports_deid import Done, Resolved, Task
-from readingroom.domain.deid.keys import PurposeKeys
+from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
 from readingroom.domain.deid.outcome import Outcome, Reason
 from readingroom.domain.errors import WrongSetUp
 
@@ -66,6 +68,21 @@ def setup_document(rules: Rules, project: str, keys: PurposeKeys, *, explain: bo
         "keys": {purpose: base64.b64encode(key).decode("ascii") for purpose, key in keys.reveal().items()},
         "explain": explain,
     }
+
+
+def terms_of(setup: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What all workers of a run in shards must agree on: project, rules, engine, and the keys, which it does not tell."""
+    keys = Pseudonyms(PurposeKeys.from_document(setup["keys"]), setup["project"])
+    names = ("project", "profile_sha256", "clinical_sha256", "explain")
+    return {**{name: setup[name] for name in names}, "engine": engine_version(), "keys": keys.mark("keys", "")}
+
+
+def engine_version() -> str:
+    """The hash of the package's own modules: another engine may give other bytes, whatever number it bears."""
+    root = Path(readingroom.__file__).parent
+    modules = sorted((path.relative_to(root).as_posix(), path.read_bytes()) for path in root.rglob("*.py"))
+    sums = [f"{hashlib.sha256(content).hexdigest()} {name}\n" for name, content in modules]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 class ChildWorkers:

@@ -146,6 +146,14 @@ def policies_folder(environment: Mapping[str, str] | None = None) -> Path:
     return Path(_asker(environment)("RR_POLICIES", str(Path(__file__).parents[4] / "policies")))
 
 
+def completion_index(environment: Mapping[str, str] | None = None) -> int | None:
+    """Which shard this pod of an Indexed Job does: JOB_COMPLETION_INDEX, set by Kubernetes. None elsewhere."""
+    index = _asker(environment)("JOB_COMPLETION_INDEX", "")
+    if index and not index.isdecimal():
+        raise _wrong("JOB_COMPLETION_INDEX", "it is not a number")
+    return int(index) if index else None
+
+
 def projects_from(text: str) -> tuple[PortalProject, ...]:
     """Projects from `{"projects": [{"id", "title", "may"?, "ends"?}]}`; an unknown key is an error."""
     try:

@@ -61,17 +61,16 @@ class Worker:
     def __call__(self, document: Document, descriptors: Sequence[int]) -> Document:
         """The answer to one call."""
         try:
-            return self._look(descriptors[0]) if document["do"] == "look" else self._release(*descriptors)
+            if document["do"] == "look":
+                return self._look(descriptors[0])
+            return self._release(*descriptors, expected=document.get("sha256"))
         except (FileRejected, FileHeld) as error:
             return {"outcome": error.outcome, "reason": error.reason}
 
     def _look(self, descriptor: int) -> Document:
         """The checks of the door, and marks by which files are compared without being read."""
         source = Source(descriptor)
-        digest = hashlib.sha256()
-        for piece in source.pieces(0, source.size):
-            digest.update(piece)
-        answer: dict[str, Any] = {"sha256": self._pseudonyms.mark("bytes", digest.hexdigest())}
+        answer: dict[str, Any] = {"sha256": self._mark(source), "size": source.size}
         try:
             scan = read(source)
             answer |= self._person(scan)
@@ -79,6 +78,12 @@ class Worker:
         except (FileRejected, FileHeld) as error:
             return {**answer, "outcome": error.outcome, "reason": error.reason}
         return {**answer, "outcome": Outcome.RELEASED}
+
+    def _mark(self, source: Source) -> str:
+        digest = hashlib.sha256()
+        for piece in source.pieces(0, source.size):
+            digest.update(piece)
+        return self._pseudonyms.mark("bytes", digest.hexdigest())
 
     def _person(self, scan: Scan) -> Document:
         """Who the image is about, and which one it is, also where its pixels are held. Nothing where it does not say so.
@@ -123,8 +128,12 @@ class Worker:
         doubt.check_header(elements, profile)
         return _File(scan=scan, profile=profile, shape=shape, pixels=pixels, identity=identity, uids=uids)
 
-    def _release(self, descriptor: int, out: int) -> Document:
-        file = self._accepted(read(Source(descriptor)))
+    def _release(self, descriptor: int, out: int, *, expected: str | None) -> Document:
+        """One output. A file whose bytes are not those that are expected is rejected: nobody knows whose it is now."""
+        source = Source(descriptor)
+        if expected and self._mark(source) != expected:
+            raise FileRejected(Reason.UNREADABLE)
+        file = self._accepted(read(source))
         known = known_from(file.scan.elements, REGISTERED)
         context = Context(
             profile=file.profile,

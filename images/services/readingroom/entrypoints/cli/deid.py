@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from readingroom.adapters.deid_staging import StagedPlan, write_plan
 from readingroom.adapters.landing import CommittedBatches
+from readingroom.adapters.policy_files import shard_limits
 from readingroom.adapters.tables import TableFiles
 from readingroom.adapters.tree import Tree
 from readingroom.adapters.vault.purpose_keys import draw, role
@@ -20,13 +23,15 @@ from readingroom.adapters.vault.session import VaultSession
 from readingroom.adapters.vault.wire import Timing, Wire
 from readingroom.adapters.warehouse import FileSheet, FolderWarehouse
 from readingroom.application.clean_clinical import Clinical
-from readingroom.application.deidentify import Run, World, deidentify
+from readingroom.application.deidentify import Run, Sheets, World, deidentify
+from readingroom.application.deidentify_shards import finish_shards, plan_shards, work_shard
 from readingroom.application.wait_for_vault import Patience, wait_for_vault
 from readingroom.domain.clinical.policy import Policy, policy_from
 from readingroom.domain.clinical.record import told_by
 from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
 from readingroom.domain.ids import ProjectId, project_id
 from readingroom.entrypoints import deid_wiring, settings
+from readingroom.entrypoints.cli.deid_shards import check_shards, shard_of, shards_options, work_all
 from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
 from readingroom.entrypoints.cli.progress import progress
 
@@ -60,6 +65,7 @@ def keys_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--clinical-report", type=click.Path(path_type=Path), help="How clinical cells came about, counted: identified."
 )
+@shards_options
 def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
     """De-identify the images and clinical records below IN_DIR into OUT_DIR.
 
@@ -72,37 +78,95 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
     With --opt-outs, files of a patient who opted out are rejected, and what was released of them earlier goes. The folder
     holds pairs asked-<day>.txt and answered-<day>.txt of the last 7 days (one NHS number a line; the answer lists who did
     not opt out; a number in no question is held) and, or instead, opted-out.txt (one identifier a line, of any kind).
+
+    With --shards N, the same bytes come of at least N shards of whole patients, --jobs at a time, each in a process of its
+    own. What was done of them is kept in --staging, and not done again after a run that was killed.
     """
+    given |= {"in_dir": in_dir, "out_dir": out_dir, "jobs": given["jobs"] or len(os.sched_getaffinity(0))}
     _check_places(in_dir, out_dir, given)
-    away = opt_outs_in(given["opt_outs"])
-    project = project_id(project_name)
-    rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
+    check_shards(given)
+    given["project"] = project_id(project_name)
+    if given["step"] is None and given["shards"]:
+        with contextlib.ExitStack() as tried:
+            _sheets(given, tried)  # a receipt that cannot be written is told before all the work
+        digest, images = _plan(given)
+        work_all(given, digest, images)
+        _finish({**given, "plan": digest})
+    else:
+        {"plan": _plan, "work": _work, "finish": _finish, None: _whole}[given["step"]](given)
+
+
+def _whole(given: dict[str, Any]) -> None:
     with contextlib.ExitStack() as open_things:
-        tree = open_things.enter_context(Tree(in_dir))
-        keys = keys_given(project, given)
-        warehouse = FolderWarehouse(out_dir, project)
-        open_things.callback(warehouse.close)
-        receipt, explain, report = (_sheet(given[name], open_things) for name in _SHEETS)
-        setup = deid_wiring.setup_document(rules, project, keys, explain=explain is not None)
-        jobs = given["jobs"] or len(os.sched_getaffinity(0))
-        working = open_things.enter_context(deid_wiring.workers(setup, tree, warehouse, jobs))
-        show = open_things.enter_context(progress("files"))
-        batches = CommittedBatches(tree) if given["landing"] else None
-        told = batches.told if batches else told_by
-        counts = deidentify(
-            Run(project=project, profile=rules.profile.document["profile"], profile_sha256=rules.profile.sha256),
-            World(
-                inputs=batches or tree,
-                workers=working,
-                warehouse=warehouse,
-                clinical=Clinical(policy=_policy(rules), tables=TableFiles(), told=told, report=report),
-                opt_outs=away.known_as(Pseudonyms(keys, project).name),
-                receipt=receipt,
-                explain=explain,
-                progress=show,
-            ),
-        )
+        run, world, _ = _opened(given, open_things)
+        counts = deidentify(run, world, _sheets(given, open_things))
     _report(counts)
+
+
+def _plan(given: dict[str, Any]) -> tuple[str, list[int]]:
+    """The first step of a run in shards: the digest of the plan, and how many images each shard has."""
+    limits = shard_limits(settings.policies_folder())
+    with contextlib.ExitStack() as open_things:
+        run, world, setup = _opened(given, open_things)
+        write = functools.partial(write_plan, given["staging"], deid_wiring.terms_of(setup))
+        digest, images = plan_shards(run, world, limits, given["shards"] or 1, write)
+    _say(f"plan {digest}: {len(images)} shards, {sum(images)} images to look at closely")
+    return digest, images
+
+
+def _work(given: dict[str, Any]) -> None:
+    shard = shard_of(given)
+    staged = StagedPlan(given["staging"], given["plan"])
+    with contextlib.ExitStack() as open_things:
+        run, world, setup = _opened(given, open_things, shard)
+        done = work_shard(run, world, deid_wiring.terms_of(setup), staged, staged, shard)
+    _say(f"shard {shard}: {'done' if done else 'it was done before'}")
+
+
+def _finish(given: dict[str, Any]) -> None:
+    staged = StagedPlan(given["staging"], given["plan"])
+    terms = {"project": given["project"], "explain": given["explain"] is not None}
+    with contextlib.ExitStack() as open_things:
+        warehouse = FolderWarehouse(given["out_dir"], given["project"])
+        open_things.callback(warehouse.close)
+        counts = finish_shards(terms, staged, staged, warehouse, _sheets(given, open_things))
+    if counts is None:
+        _say(f"plan {given['plan']}: it was finished before")
+    else:
+        _report(counts)
+
+
+def _opened(
+    given: dict[str, Any], open_things: contextlib.ExitStack, shard: int | None = None
+) -> tuple[Run, World, Mapping[str, Any]]:
+    """A run, what it works with, and what a child needs to know."""
+    project = given["project"]
+    away = opt_outs_in(given["opt_outs"] if shard is None else None)
+    rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
+    tree = open_things.enter_context(Tree(given["in_dir"]))
+    keys = keys_given(project, given)
+    warehouse = FolderWarehouse(given["out_dir"], project, shard)
+    open_things.callback(warehouse.close)
+    report = _sheet(given["clinical_report"] if shard is None else None, open_things)
+    setup = deid_wiring.setup_document(rules, project, keys, explain=given["explain"] is not None)
+    working = open_things.enter_context(deid_wiring.workers(setup, tree, warehouse, given["jobs"]))
+    batches = CommittedBatches(tree) if given["landing"] else None
+    world = World(
+        inputs=batches or tree,
+        workers=working,
+        warehouse=warehouse,
+        clinical=Clinical(
+            policy=_policy(rules), tables=TableFiles(), told=batches.told if batches else told_by, report=report
+        ),
+        opt_outs=away.known_as(Pseudonyms(keys, project).name),
+        progress=open_things.enter_context(progress("files")),
+    )
+    run = Run(project=project, profile=rules.profile.document["profile"], profile_sha256=rules.profile.sha256)
+    return run, world, setup
+
+
+def _sheets(given: dict[str, Any], open_things: contextlib.ExitStack) -> Sheets:
+    return Sheets(receipt=_sheet(given["receipt"], open_things), explain=_sheet(given["explain"], open_things))
 
 
 def _check_places(in_dir: Path, out_dir: Path, given: dict[str, Any]) -> None:
@@ -115,8 +179,11 @@ def _check_places(in_dir: Path, out_dir: Path, given: dict[str, Any]) -> None:
         if target in {place, *place.parents} or source in {place, *place.parents}:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} holds identifiers and must lie outside IN_DIR and OUT_DIR")
-    if given["opt_outs"] and {source, target} & {(away := given["opt_outs"].resolve()), *away.parents}:
-        raise click.UsageError("--opt-outs holds identifiers and must lie outside IN_DIR and OUT_DIR")
+    for name in ("opt_outs", "staging"):
+        if given[name] and {source, target} & {(place := given[name].resolve()), *place.parents}:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} holds identifiers and must lie outside IN_DIR and OUT_DIR"
+            )
     if len(set(places.values())) < len(places):
         raise click.UsageError("--receipt, --explain and --clinical-report: no two files may be one")
 
