@@ -55,7 +55,7 @@ def deid(project: str) -> None:
     _decided(project)
     landing = _listing(places.volume("landing"))
     for work in deid_steps(project, landing, _services(), settings.shard_workers()):
-        _run(with_opt_outs(work))
+        _run(with_opt_outs(work) if work.step == "plan" else work)
 
 
 @job.command()

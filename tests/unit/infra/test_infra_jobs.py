@@ -163,7 +163,7 @@ def sees(work: Work) -> set[tuple[str, bool]]:
     return {(mount.claim or mount.config, not mount.writable) for mount in work.mounts}
 
 
-@pytest.mark.parametrize("name", ["ingest", "deid"])
+@pytest.mark.parametrize("name", ["ingest", "plan"])
 def test_a_job_is_told_who_opted_out_where_the_site_asks(home: Path, name: str) -> None:
     folder = home / "volumes" / "opt-outs"
     assert cli_jobs.with_opt_outs(WORKS[name]) == WORKS[name]
