@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from readingroom.adapters.holdout_files import SplitInputs, check_side
 from readingroom.adapters.landing import CommittedBatches
 from readingroom.adapters.tables import TableFiles
 from readingroom.adapters.tree import Tree
@@ -25,7 +26,7 @@ from readingroom.application.wait_for_vault import Patience, wait_for_vault
 from readingroom.domain.clinical.policy import Policy, policy_from
 from readingroom.domain.clinical.record import told_by
 from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
-from readingroom.domain.ids import ProjectId, project_id
+from readingroom.domain.ids import HOLDOUT, ProjectId, project_id
 from readingroom.entrypoints import deid_wiring, settings
 from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
 from readingroom.entrypoints.cli.progress import progress
@@ -72,10 +73,14 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
     With --opt-outs, files of a patient who opted out are rejected, and what was released of them earlier goes. The folder
     holds pairs asked-<day>.txt and answered-<day>.txt of the last 7 days (one NHS number a line; the answer lists who did
     not opt out; a number in no question is held) and, or instead, opted-out.txt (one identifier a line, of any kind).
+
+    Where a hold-out is set up, a landing is read only as it was last split: see `readingroom holdout split --help`. The
+    hold-out itself is the project `holdout`: IN_DIR is its own landing, and OUT_DIR a folder beside it.
     """
     _check_places(in_dir, out_dir, given)
     away = opt_outs_in(given["opt_outs"])
-    project = project_id(project_name)
+    project = HOLDOUT if project_name == HOLDOUT else project_id(project_name)
+    split = check_side(project, in_dir, out_dir, landing=given["landing"])
     rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
     with contextlib.ExitStack() as open_things:
         tree = open_things.enter_context(Tree(in_dir))
@@ -92,7 +97,7 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
         counts = deidentify(
             Run(project=project, profile=rules.profile.document["profile"], profile_sha256=rules.profile.sha256),
             World(
-                inputs=batches or tree,
+                inputs=(batches or tree) if project == HOLDOUT else SplitInputs(batches or tree, split),
                 workers=working,
                 warehouse=warehouse,
                 clinical=Clinical(policy=_policy(rules), tables=TableFiles(), told=told, report=report),
