@@ -96,6 +96,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
             yield from ((place, NAMES[content]) for place, content in files)
 
     monkeypatch.setattr(LandingOriginals, "names", names)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})  # one child each
 
 
 def splitting(work: Path, *more: object, by: Callable[..., Done] = run, share: int = 0) -> Done:
@@ -165,6 +166,9 @@ def test_each_side_is_de_identified_by_itself_and_follows_its_people(landed: Pat
     assert splitting(landed, "--nothing-released", "--confirm").returncode == 0
     receipt = landed / "receipt.jsonl"
     assert deid(landed, "--landing", "--receipt", receipt).stdout.startswith("3 files: 3 released")
+    marked = split_batches(landed / "landing")
+    there = {"/".join(path.parts[-4:-1]) for path in (landed / "landing").rglob("batch.json")}
+    assert marked == there  # one that left whole and comes again is not split
     own = {"source": "h/landing", "out": "h/warehouse", "project": "holdout"}
     assert deid(landed, "--landing", **own).stdout.startswith("5 files: 5 released")
     patients = [
@@ -188,11 +192,26 @@ def test_each_side_is_de_identified_by_itself_and_follows_its_people(landed: Pat
     (landed / "centres").write_text("")  # once held out stays so, and another share concerns new people
     assert splitting(landed, "--confirm", share=100).stdout.splitlines()[0] == "new people: 0 hold-out, 0 open"
     assert held(landed / "landing") == {*OTHERS, LATER["8.dcm"]}
-    assert deid(landed, "--landing").stdout.startswith("4 files: 4 released")
+    with Tree(landed / "landing") as tree:
+        assert len(SplitInputs(CommittedBatches(tree), split_batches(landed / "landing")).files()) == 4
     send(landed, "XYZ", {"9.dcm": image(ONE, 9)})
     assert splitting(landed, "--deid-receipt", receipt, "--confirm").returncode == 0
     assert held(landed / "h" / "apart") == {image(ONE, 9)}
     assert held(landed / "landing") == {*OTHERS, LATER["8.dcm"]}
+
+
+def test_a_project_cannot_tell_who_was_kept_apart_from_who_never_came(landed: Path, tmp_path: Path) -> None:
+    """The warehouse and all it says are byte for byte those of a landing to which the hold-out was never sent."""
+    assert splitting(landed, "--nothing-released", "--confirm").returncode == 0
+    assert deid(landed, "--landing").returncode == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(landed / "project-key", other)
+    for centre, files in BATCHES.items():
+        if left := {name: content for name, content in files.items() if content in OTHERS}:
+            send(other, centre, left)
+    assert deid(other, "--landing").returncode == 0
+    assert contents(landed / "w") == contents(other / "w")
 
 
 def test_a_retraction_needs_no_new_split(landed: Path) -> None:
@@ -312,10 +331,16 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "no landing": (lambda w: (w / "landing").rename(w / "l"), (), 1, "cannot be read"),
     "no landing, but files": (lambda w: [p.unlink() for p in (w / "landing").rglob("batch.json")], (), 1, "no batch"),
     "a share that is none": (Path.exists, ("--share", "101"), 2, "--share"),
-    "both words": (lambda w: (w / "r").write_text(""), ("--deid-receipt", "r"), 2, "either"),
+    "both words": (lambda w: (w / "r").write_text(""), ("--nothing-released", "--deid-receipt", "r"), 2, "either"),
     "a storage inside landing": (Path.exists, ("--holdout", "landing/h"), 2, "apart"),
     "a landing inside the storage": (Path.exists, ("--holdout", "."), 2, "apart"),
     "a key inside landing": (Path.exists, ("--key-file", "landing/key"), 2, "--key-file"),
+    "the hold-out's own receipt": (
+        lambda w: ((w / "h").mkdir(), (w / "h" / "r").write_text("")),
+        ("--deid-receipt", "h/r"),
+        2,
+        "a project's",
+    ),
     "a storage that is a file": (Path.exists, ("--holdout", "key"), 2, "--holdout"),
 }
 
@@ -327,7 +352,7 @@ def test_wrong_input_is_one_line_and_moves_nothing(landed: Path, name: str) -> N
     before = contents(landed)
     with pytest.MonkeyPatch.context() as surroundings:
         surroundings.chdir(landed)
-        done = splitting(landed, "--nothing-released", "--confirm", *more)
+        done = splitting(landed, *(() if "--deid-receipt" in more else ("--nothing-released",)), "--confirm", *more)
     assert done.returncode == status, done.stderr
     assert words in (one_line(done) if status != 2 else done.stderr)
     assert not any(secret in done.stderr for secret in SECRETS)

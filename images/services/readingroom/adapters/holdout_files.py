@@ -202,7 +202,7 @@ def check_side(project: ProjectId, source: Path, target: Path, *, landing: bool)
     `Refused` otherwise, and for a folder within a landing that has a mark, or for one that is not read as a landing.
     """
     source, target = source.resolve(), target.resolve()
-    storage = next((folder for folder in (source, *source.parents) if (folder / LEDGER).exists()), None)
+    storage = next((folder for folder in (source, *source.parents) if _has(folder, LEDGER)), None)
     if project == HOLDOUT:
         own = storage is not None and landing and source == storage / LANDING and target.parent == storage
         if not own or target.name == APART:
@@ -213,19 +213,26 @@ def check_side(project: ProjectId, source: Path, target: Path, *, landing: bool)
                 next_step="give HOLDOUT/landing --landing and a folder in HOLDOUT, or another project",
             )
         return None
-    if storage is not None or any((folder / LEDGER).exists() for folder in (target, *target.parents)):
+    if storage is not None or any(_has(folder, LEDGER) for folder in (target, *target.parents)):
         raise Refused(
             what="deid",
             which=f"project {project}",
             why="a folder given lies in the hold-out's storage",
             next_step="give the project's own folders",
         )
-    if any((folder / MARK).exists() for folder in source.parents):
+    if any(_has(folder, MARK) for folder in source.parents):
         raise _not_split("it is a part of a landing with a hold-out")
     split = split_batches(source)
     if split is not None and not landing:
         raise _not_split("it is a landing with a hold-out, and is not read as one")
     return split
+
+
+def _has(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).exists()
+    except OSError:
+        return False  # a folder that may not be searched: whoever reads or writes there says so
 
 
 def released_in(receipts: Iterable[Path]) -> frozenset[str]:

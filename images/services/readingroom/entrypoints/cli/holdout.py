@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 
 from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.holdout_files import SplitFolders, centres_in, released_in
+from readingroom.adapters.pixel_marks import PixelMarks
+from readingroom.application.check_holdout import check_holdout
 from readingroom.application.split_holdout import Done, split_holdout
 from readingroom.domain.holdout import Rule, Side, SplitKey
 from readingroom.entrypoints import deid_wiring, settings
@@ -65,6 +68,24 @@ def split(landing: Path, storage: Path, share: int, confirm: bool, as_json: bool
     _report(done, confirm=confirm, as_json=as_json)
 
 
+@holdout.command("check")
+@click.argument("cut", metavar="CUT_DIR", type=_folder)
+@click.option("--holdout", "storage", type=_folder, required=True, help="The hold-out's own storage; identified.")
+@json_option
+def check(cut: Path, storage: Path, as_json: bool) -> None:
+    """Compare the images of a cut with the hold-out: status 3 if any has the stored pixels of one there.
+
+    CUT_DIR is OUT of `cohort cut`. Run it where both may be seen, before a grant names the cut; the project hears nothing.
+    Originals and what was released of them are compared, by exact bytes; images of one grey only are not.
+    """
+    marks = PixelMarks(secrets.token_bytes(32), jobs=len(os.sched_getaffinity(0)))
+    found = check_holdout(marks.of_holdout(storage), marks.of_cut(cut))
+    if as_json:
+        click.echo(json.dumps({"holdout": found.holdout, "cut": found.cut, "met": 0}))
+        return
+    click.echo(f"{found.cut} different images of the cut, {found.holdout} of the hold-out: none is in both")
+
+
 def _check_places(landing: Path, storage: Path, given: dict[str, Any]) -> None:
     """Each side has folders of its own, and the secrets lie in neither."""
     here, there = landing.resolve(), storage.resolve()
@@ -73,6 +94,10 @@ def _check_places(landing: Path, storage: Path, given: dict[str, Any]) -> None:
     for name in ("key_file", "centre_file"):
         if given[name].resolve().is_relative_to(here):
             raise click.UsageError(f"--{name.replace('_', '-')} is a secret and must lie outside --landing")
+    if any(receipt.resolve().is_relative_to(there) for receipt in given["receipts"]):
+        raise click.UsageError(
+            "--deid-receipt is a project's: with the hold-out's own, nobody would be hold-out any more"
+        )
 
 
 def _report(done: Done, *, confirm: bool, as_json: bool) -> None:
