@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,19 +23,28 @@ CUT = (
 )
 
 
+_folder = tempfile.TemporaryDirectory(prefix="holdout-check-")  # goes with the process
+
+
+@functools.cache
+def made() -> Path:
+    """A cut of three images, and a hold-out with an original and what was released of it."""
+    work = Path(_folder.name) / "work"
+    build(work / "w", CUT)
+    (work / "d.json").write_text(json.dumps(decision_document()))
+    given = ("--decision", work / "d.json", "--warehouse", work / "w", "--out", work / "out")
+    assert run("cohort", "cut", "--project", "demo", *given).returncode == 0
+    put(work, "landing/ABC/2026-01-01/b-1/instances/00/x.dcm", b"of somebody kept apart")
+    put(work, "warehouse/images/P/S/E/I.dcm", b"of somebody  kept apart!")
+    put(work, "warehouse/images/P/S/E/J.dcm", b"\x10\xfc" * 60)
+    (work / "h" / "holdout-ledger.json").write_text("{}")
+    return work
+
+
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cut of three images, and a hold-out with an original and what was released of it."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    build(tmp_path / "w", CUT)
-    (tmp_path / "d.json").write_text(json.dumps(decision_document()))
-    given = ("--decision", tmp_path / "d.json", "--warehouse", tmp_path / "w", "--out", tmp_path / "out")
-    assert run("cohort", "cut", "--project", "demo", *given).returncode == 0
-    put(tmp_path, "landing/ABC/2026-01-01/b-1/instances/00/x.dcm", b"of somebody kept apart")
-    put(tmp_path, "warehouse/images/P/S/E/I.dcm", b"of somebody  kept apart!")
-    put(tmp_path, "warehouse/images/P/S/E/J.dcm", b"\x10\xfc" * 60)
-    (tmp_path / "h" / "holdout-ledger.json").write_text("{}")
-    return tmp_path
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})  # one child each
+    return shutil.copytree(made(), tmp_path / "work")
 
 
 def put(work: Path, place: str, pixels: bytes) -> None:

@@ -107,7 +107,7 @@ def related(originals: dict[str, Original]) -> list[set[str]]:
     return groups
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(events=EVENTS)
 def test_no_person_is_ever_on_both_sides_and_none_who_was_given_becomes_hold_out(events: list[object]) -> None:
     world, every, names = World(), dict[str, Original](), 0
