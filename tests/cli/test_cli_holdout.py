@@ -296,9 +296,9 @@ def test_while_a_centre_sends_or_another_splits_it_waits_for_another_time(landed
 
 
 WRONG_SIDE: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
-    "a landing that is not read as one": ({}, (), "with --landing"),
+    "a landing that is not read as one": ({}, (), "read as a landing"),
     "a centre of it": ({"source": "landing/ABC"}, (), "part of a landing"),
-    "what lies above it": ({"source": "above"}, (), "lies below"),
+    "what lies above it": ({"source": "above"}, (), "read as a landing"),
     "the hold-out's landing": ({"source": "h/landing"}, ("--landing",), "hold-out's storage"),
     "what was set apart": ({"source": "h/apart"}, (), "hold-out's storage"),
     "a warehouse in the hold-out": ({"out": "h/warehouse"}, ("--landing",), "hold-out's storage"),
@@ -329,6 +329,12 @@ def test_no_project_reads_around_the_split_and_the_hold_out_reads_nothing_else(l
 WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "a mistyped centre": (lambda w: (w / "centres").write_text("ABC\nx y\n"), (), 1, "line 2"),
     "a centre file of bytes": (lambda w: (w / "centres").write_bytes(b"\xff"), (), 1, "centre file"),
+    "a centre file without end": (
+        lambda w: (w / "centres").write_text("ABC\n" * (1 << 18) + "X"),
+        (),
+        1,
+        "centre file",
+    ),
     "no centre file": (lambda w: (w / "centres").unlink(), (), 1, "centre file"),
     "no key": (lambda w: (w / "key").unlink(), (), 1, "key file"),
     "a short key": (lambda w: (w / "key").write_bytes(b"x" * 31), (), 1, "31 bytes"),

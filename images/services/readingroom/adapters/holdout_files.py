@@ -189,7 +189,7 @@ class SplitInputs:
         """See the port. Raises `Refused` for one file of a batch that is not split, or for a landing or hold-out below."""
         names = self._inputs.files()
         if any(name.rpartition("/")[2] in {MARK, LEDGER} for name in names):
-            raise _not_split("a landing with a hold-out lies below it, and only a landing itself can be read")
+            raise _not_split("it holds a landing with a hold-out, which is read as a landing or not at all")
         if self._split is not None and any(batch_of(name) not in self._split for name in names):
             raise _not_split("it has changed since it was split")
         return names
@@ -199,7 +199,7 @@ def check_side(project: ProjectId, source: Path, target: Path, *, landing: bool)
     """What of a landing a project's `deid` may read: these batches; None for all of a folder that knows no hold-out.
 
     The hold-out reads its own landing into its own storage, and nobody else reads or writes anything there. Raises
-    `Refused` otherwise, and for a folder within a landing that has a mark, or for one that is not read as a landing.
+    `Refused` otherwise, and for a folder within a landing that has a mark; `SplitInputs` refuses the rest.
     """
     source, target = source.resolve(), target.resolve()
     storage = next((folder for folder in (source, *source.parents) if _has(folder, LEDGER)), None)
@@ -222,10 +222,7 @@ def check_side(project: ProjectId, source: Path, target: Path, *, landing: bool)
         )
     if any(_has(folder, MARK) for folder in source.parents):
         raise _not_split("it is a part of a landing with a hold-out")
-    split = split_batches(source)
-    if split is not None and not landing:
-        raise _not_split("it is a landing with a hold-out, and is not read as one")
-    return split
+    return split_batches(source)
 
 
 def _has(folder: Path, name: str) -> bool:
@@ -251,7 +248,10 @@ def centres_in(path: Path) -> frozenset[str]:
     """The centres that a file names, one code a line. Raises `WrongSetUp` where one is off."""
     try:
         with path.open("rb") as file:
-            lines = [line.strip() for line in file.read(_LONGEST).decode("ascii").split("\n")]
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise ValueError("no list of centres")
+        lines = [line.strip() for line in content.decode("ascii").split("\n")]
     except (OSError, ValueError) as error:
         raise _off("the centre file", f"it cannot be read ({type(error).__name__})", "write one code a line") from error
     for number, line in enumerate(lines, 1):
