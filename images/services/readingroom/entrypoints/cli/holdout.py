@@ -47,7 +47,8 @@ def split(landing: Path, storage: Path, share: int, confirm: bool, as_json: bool
     keyed draw. Another share concerns new patients only, and a centre once held out stays so. Whom a project may have is
     never hold-out; what a held-out centre has of them goes to STORAGE/apart, for neither side.
 
-    From the first split on, a project's `deid` refuses a landing that has changed since: split it after each ingest.
+    From the first split on, a project's `deid` refuses a landing that has changed since: split it after each ingest. Let no
+    `deid` run during the first.
     Nothing moves without --confirm. Killed at any point, run it again. Then: readingroom deid STORAGE/landing
     STORAGE/warehouse --landing --project holdout.
     """
