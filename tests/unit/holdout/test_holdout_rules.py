@@ -116,7 +116,8 @@ def test_no_person_is_ever_on_both_sides_and_none_who_was_given_becomes_hold_out
             names += 1
             world.landing[str(names)] = every[str(names)] = event
             continue
-        share, centres, killed_after = event  # type: ignore[misc]
+        assert isinstance(event, tuple)
+        share, centres, killed_after = event
         if not world.split(rule(share, *centres), killed_after):
             continue  # no project is given anything before a split is done
         world.given |= set(world.landing)

@@ -33,10 +33,21 @@ def holdout() -> None:
 @click.option("--holdout", "storage", type=_folder, required=True, help="The hold-out's own storage; identified.")
 @click.option("--key-file", type=_file, required=True, help="32 random bytes: the split's key, always the same.")
 @click.option("--centre-file", type=_file, required=True, help="Centres wholly held out: one code a line, or empty.")
-@click.option("--share", type=click.IntRange(0, 100), default=20, show_default=True, metavar="PERCENT",
-              help="Of all other new patients.")  # fmt: skip
-@click.option("--deid-receipt", "receipts", type=_file, multiple=True,
-              help="Of a project's deid --landing: whom it released is never hold-out. Repeatable.")  # fmt: skip
+@click.option(
+    "--share",
+    type=click.IntRange(0, 100),
+    default=20,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of all other new patients.",
+)
+@click.option(
+    "--deid-receipt",
+    "receipts",
+    type=_file,
+    multiple=True,
+    help="Of a project's deid --landing: whom it released is never hold-out. Repeatable.",
+)
 @click.option("--nothing-released", is_flag=True, help="At the first split: no project was given anything so far.")
 @click.option("--confirm", is_flag=True, help="Move them. Without it, only say what would move.")
 @json_option
