@@ -36,7 +36,7 @@ def counts_by_centre(
     """Each centre that has a folder in one of them. Raises `WrongSetUp` for a receipt or a folder that cannot be read."""
     homes = [folder for folder in (landing, spool, receipts) if folder is not None]
     centres = {path.name for home in homes for path in home.glob("[!.]*") if path.is_dir()}
-    originals = [line for path in deid for line in _lines(path)]
+    originals = [line for path in deid for line in receipt_lines(path)]
     today = SystemClock().now().date()
     return {
         centre: counts_of(
@@ -51,10 +51,11 @@ def counts_by_centre(
 
 def _receipts_of(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("[!.]*.jsonl")):
-        yield from _lines(path)
+        yield from receipt_lines(path)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def receipt_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a receipt, of any door. Raises `WrongSetUp` where one is off."""
     try:
         with path.open("rb") as file:
             for text in file:

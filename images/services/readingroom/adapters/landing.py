@@ -52,11 +52,15 @@ class InboxFolder:
         clinical: Resolved | None = None,
         files: Sequence[str] | None = None,
         told: Callable[[str], Told] = told_by,
+        key: bytes | None = None,
     ) -> None:
-        """Without the rules of the clinical table, no file is a clinical record; without `files`, all below the folder count."""
+        """Without the rules of the clinical table, no file is a clinical record; without `files`, all below the folder count.
+
+        Without `key`, tokens are of this run alone.
+        """
         self._tree, self._jobs, self._clinical, self._told = tree, jobs, clinical, told
         self._names = tree.files() if files is None else files
-        self._key = secrets.token_bytes(32)
+        self._key = key or secrets.token_bytes(32)
 
     def __len__(self) -> int:
         return len(self._names)

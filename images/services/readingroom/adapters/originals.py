@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -27,11 +27,11 @@ RETRACTED: Final = "retracted"  # among the counts of a batch
 class LandingOriginals:
     """See the port `Originals`."""
 
-    def __init__(self, landing: Path, tree: Tree, clinical: Resolved, *, jobs: int) -> None:
-        """`tree` is that of `landing`. Raises `WrongSetUp` for a folder that is no landing."""
+    def __init__(self, landing: Path, tree: Tree, clinical: Resolved, *, jobs: int, key: bytes | None = None) -> None:
+        """`tree` is that of `landing`; without `key`, tokens are of this run. Raises `WrongSetUp` for no landing."""
         self._landing = landing
         self._files = CommittedBatches(tree).files()
-        self._inbox = InboxFolder(tree, jobs=jobs, clinical=clinical, files=self._files, told=_told)
+        self._inbox = InboxFolder(tree, jobs=jobs, clinical=clinical, files=self._files, told=_told, key=key)
 
     def names(self) -> Iterator[tuple[str, Names | None]]:
         """See the port."""
@@ -55,6 +55,10 @@ class LandingOriginals:
 
     def remove(self, places: Sequence[str]) -> None:
         """See the port. What a killed ingest left of anybody is swept too: nobody could say whose it is."""
+        self.each_batch(places, lambda batch, files: forget(batch / RECORD, files))
+
+    def each_batch(self, places: Sequence[str], do: Callable[[Path, list[Path]], None]) -> None:
+        """Does something to these originals, batch by batch, while their centre is locked and swept."""
         batches: dict[str, list[Path]] = {}
         for place in places:
             batches.setdefault(batch_of(place), []).append(self._landing / PurePosixPath(place))
@@ -65,8 +69,7 @@ class LandingOriginals:
                         shutil.rmtree(left)
                     for batch, files in batches.items():
                         if batch.split("/")[0] == centre.name:
-                            _forget(self._landing / batch / RECORD, {file.stem for file in files})
-                            _delete(files)
+                            do(self._landing / batch, files)
 
 
 def _told(place: str) -> Told:
@@ -74,8 +77,9 @@ def _told(place: str) -> Told:
     return Told(sort=Sort.DATA if place.split("/")[3] == CLINICAL else None)
 
 
-def _forget(path: Path, gone: set[str]) -> None:
-    """The record of a batch without these contents, and how many of them it named until now."""
+def forget(path: Path, files: Sequence[Path]) -> None:
+    """The record of a batch is without these files, and says how many of them it named until now; then they are gone."""
+    gone = {file.stem for file in files}
     record: dict[str, Any] = json.loads(path.read_bytes())
     before = sum(len(record.get(kind, ())) for kind in (INSTANCES, CLINICAL))
     for kind in (INSTANCES, CLINICAL):
@@ -88,9 +92,6 @@ def _forget(path: Path, gone: set[str]) -> None:
     draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     draft.chmod(0o440)
     show(draft, path)
-
-
-def _delete(files: Sequence[Path]) -> None:
     for file in files:
         file.unlink(missing_ok=True)
     for folder in {file.parent for file in files}:
@@ -99,7 +100,7 @@ def _delete(files: Sequence[Path]) -> None:
 
 def _busy(centre: str) -> TryAgain:
     return TryAgain(
-        what="retract",
+        what="landing",
         which=centre,
         why="a batch of this centre is being received",
         next_step="wait for it, then run the same command again",
@@ -114,8 +115,8 @@ def _written() -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WrongSetUp(
-            what="retract",
-            which="landing",
-            why=f"a batch cannot be read or written ({type(error).__name__})",
+            what="landing",
+            which="a batch",
+            why=f"it cannot be read or written ({type(error).__name__})",
             next_step="see to space, permissions and the record of each batch, then run the same command again",
         ) from error

@@ -49,7 +49,7 @@ def ingest(
     with landing.batch() as batch:
         there = frozenset(landing.stored())
         verdicts, new = _stored(verdicts, there, inbox, batch)
-        name = _batch_id(centre, new) if new else None
+        name = batch_id(centre, (seen.sha256 for seen in new)) if new else None
         if name is not None:
             batch.commit(name, _record(centre, name, new, verdicts))
     if receipt is not None:
@@ -102,10 +102,9 @@ def _store(seen: Seen, inbox: Inbox, batch: Batch) -> bool:
         return False
 
 
-def _batch_id(centre: str, new: Iterable[Seen]) -> str:
-    """A batch is named by what is in it, so that the same files make the same batch."""
-    contents = sorted(seen.sha256 for seen in new)
-    return "b-" + hashlib.sha256("\n".join([centre, *contents]).encode()).hexdigest()[:16]
+def batch_id(centre: str, contents: Iterable[str]) -> str:
+    """A batch is named by what is in it, by SHA-256, so that the same files make the same batch."""
+    return "b-" + hashlib.sha256("\n".join([centre, *sorted(contents)]).encode()).hexdigest()[:16]
 
 
 def _record(centre: str, name: str, new: Iterable[Seen], verdicts: Sequence[Verdict]) -> dict[str, Any]:

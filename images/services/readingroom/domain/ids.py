@@ -14,6 +14,8 @@ ProjectId = NewType("ProjectId", str)
 Handle = NewType("Handle", str)
 Digest = NewType("Digest", str)
 
+HOLDOUT = ProjectId("holdout")  # reserved: `project_id` refuses it, so no grant, decision or cut can name it
+
 
 def project_id(text: str) -> ProjectId:
     """A project id as `contract.md` section 3 writes it, and none that is reserved.

@@ -45,16 +45,20 @@ def rules_of(policies: Path, profile: str) -> Rules:
 
 def keys_from_file(path: Path) -> PurposeKeys:
     """The purpose keys that a file of 32 random bytes gives. Raises `WrongSetUp` otherwise."""
+    return PurposeKeys.from_secret(secret_in(path))
+
+
+def secret_in(path: Path) -> bytes:
+    """What a key file holds. Raises `WrongSetUp` when it cannot be read."""
     try:
         with path.open("rb") as file:
-            secret = file.read(LARGEST_KEY_FILE)
+            return file.read(LARGEST_KEY_FILE)
     except OSError as error:
         raise WrongSetUp(
             what="key file",
             why=f"it cannot be read ({type(error).__name__})",
             next_step="make one with: head -c 32 /dev/urandom > FILE",
         ) from error
-    return PurposeKeys.from_secret(secret)
 
 
 def setup_document(rules: Rules, project: str, keys: PurposeKeys, *, explain: bool) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ from readingroom.application.wait_for_vault import Patience, wait_for_vault
 from readingroom.domain.clinical.policy import Policy, policy_from
 from readingroom.domain.clinical.record import told_by
 from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
-from readingroom.domain.ids import ProjectId, project_id
+from readingroom.domain.ids import HOLDOUT, ProjectId, project_id
 from readingroom.entrypoints import deid_wiring, settings
 from readingroom.entrypoints.cli.deid_shards import check_shards, shard_of, shards_options, work_all
 from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
@@ -81,11 +81,14 @@ def deid(in_dir: Path, out_dir: Path, project_name: str, **given: Any) -> None:
 
     With --shards N, the same bytes come of at least N shards of whole patients, --jobs at a time, each in a process of its
     own. What was done of them is kept in --staging, and not done again after a run that was killed.
+
+    Where a hold-out is set up, a landing is read only as it was last split: see `readingroom holdout split --help`. The
+    hold-out itself is the project `holdout`: IN_DIR is its own landing, and OUT_DIR a folder beside it.
     """
     given |= {"in_dir": in_dir, "out_dir": out_dir, "jobs": given["jobs"] or len(os.sched_getaffinity(0))}
     _check_places(in_dir, out_dir, given)
     check_shards(given)
-    given["project"] = project_id(project_name)
+    given["project"] = HOLDOUT if project_name == HOLDOUT else project_id(project_name)
     if given["step"] is None and given["shards"]:
         with contextlib.ExitStack() as tried:
             _sheets(given, tried)  # a receipt that cannot be written is told before all the work
@@ -142,6 +145,7 @@ def _opened(
     """A run, what it works with, and what a child needs to know."""
     project = given["project"]
     away = opt_outs_in(given["opt_outs"] if shard is None else None)
+    split = check_side(project, given["in_dir"], given["out_dir"], landing=given["landing"])
     rules = deid_wiring.rules_of(settings.policies_folder(), _profile_name(given["profile_name"]))
     tree = open_things.enter_context(Tree(given["in_dir"]))
     keys = keys_given(project, given)
@@ -152,7 +156,7 @@ def _opened(
     working = open_things.enter_context(deid_wiring.workers(setup, tree, warehouse, given["jobs"]))
     batches = CommittedBatches(tree) if given["landing"] else None
     world = World(
-        inputs=batches or tree,
+        inputs=(batches or tree) if project == HOLDOUT else SplitInputs(batches or tree, split),
         workers=working,
         warehouse=warehouse,
         clinical=Clinical(
