@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from readingroom.adapters.deid_staging import StagedPlan, write_plan
+from readingroom.adapters.holdout_files import SplitInputs, check_side
 from readingroom.adapters.landing import CommittedBatches
 from readingroom.adapters.policy_files import shard_limits
 from readingroom.adapters.tables import TableFiles
