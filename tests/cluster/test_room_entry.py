@@ -161,7 +161,7 @@ def page(signed_in: BrowserContext, room: Room) -> Iterator[Page]:
     page = signed_in.new_page()
     page.goto(f"{room.url}/hub/home")
     yield page
-    for one in signed_in.pages:
+    for one in signed_in.pages[1:]:  # the first is blank and stays: with its last page a browser forgets who has signed in
         one.close()
 
 
@@ -298,8 +298,7 @@ def test_a_workspace_ends_with_its_grant_and_no_other_opens(room: Room, page: Pa
     time.sleep(left)
     assert until_gone(room, room.ada, 15) < 15
     time.sleep(LOOKS_AFTER)
-    with room.browser() as context:
-        again = context.new_page()
-        room.ada.sign_in(again, f"{room.url}/hub/spawn")
-        expect(again.locator("main")).to_contain_text("W02")
+    page = page.context.new_page()
+    page.goto(f"{room.url}/hub/spawn")
+    expect(page.locator("main")).to_contain_text("W02")
     assert f"ws-{room.ada.handle}" not in pods(room)
