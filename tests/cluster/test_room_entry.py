@@ -161,7 +161,7 @@ def page(signed_in: BrowserContext, room: Room) -> Iterator[Page]:
     page = signed_in.new_page()
     page.goto(f"{room.url}/hub/home")
     yield page
-    for one in signed_in.pages[1:]:  # the first is blank and stays: with its last page a browser forgets who has signed in
+    for one in signed_in.pages[1:]:  # the first is blank and stays: without any, a browser forgets who signed in
         one.close()
 
 
