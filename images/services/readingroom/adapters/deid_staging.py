@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def write_plan(folder: Path, run: Document, rest: Document, shards: Sequence[Doc
                 (draft / f"{name}.json").write_bytes(content)
             _sync(draft)
             draft.rename(folder / digest)
-        _point(folder, {"plan": digest, "shards": len(shards), "finished": False})
+        _put(folder / POINTER, [_bytes({"plan": digest, "shards": len(shards), "finished": False})])
     return digest
 
 
@@ -65,11 +66,16 @@ class StagedPlan:
 
     def head(self) -> Document:
         """See the port."""
+        return self._head
+
+    @cached_property
+    def _head(self) -> Document:
+        """Read once: it names every shard, and each part is looked up in it."""
         return self._read(HEAD, self._digest)
 
     def part(self, name: str) -> Document:
         """See the port."""
-        return self._read(f"{name}.json", self.head()["parts"][name])
+        return self._read(f"{name}.json", self._head["parts"][name])
 
     def is_finished(self) -> bool:
         """See the port."""
@@ -83,7 +89,8 @@ class StagedPlan:
         """See the port."""
         with _written():
             if not self.is_finished():
-                _point(self._folder, {"plan": self._digest, "shards": self.head()["shards"], "finished": True})
+                pointer = {"plan": self._digest, "shards": self._head["shards"], "finished": True}
+                _put(self._folder / POINTER, [_bytes(pointer)])
             if (plan := self._folder / self._digest).is_dir():
                 plan.rename(self._folder / f"{_GONE}{self._digest}")
             shutil.rmtree(self._folder / f"{_GONE}{self._digest}", ignore_errors=True)
@@ -91,10 +98,7 @@ class StagedPlan:
     def commit(self, shard: int, entries: Sequence[Document]) -> None:
         """See the port."""
         with _written():
-            descriptor, draft = tempfile.mkstemp(dir=self._folder / self._digest, prefix=_DRAFT)
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(_bytes(entry) + b"\n" for entry in entries)
-            show(Path(draft), self._done(shard))
+            _put(self._done(shard), (_bytes(entry) + b"\n" for entry in entries))
 
     def entries(self, shard: int) -> Iterator[Document] | None:
         """See the port."""
@@ -124,11 +128,11 @@ class StagedPlan:
         return found
 
 
-def _point(folder: Path, pointer: Document) -> None:
-    descriptor, draft = tempfile.mkstemp(dir=folder, prefix=_DRAFT)
+def _put(path: Path, content: Iterable[bytes]) -> None:
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(_bytes(pointer))
-    show(Path(draft), folder / POINTER)
+        file.writelines(content)
+    show(Path(draft), path)
 
 
 def _bytes(document: Document) -> bytes:
