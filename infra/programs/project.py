@@ -32,13 +32,13 @@ from readingroom.contract import (
     ADMISSION,
     ADMITTED,
     ADMITTED_CUT,
-    DIGEST,
     RETIRED,
     SERVICE_UID,
     WORKSPACE_UID,
     cut_file,
     hub_namespace,
     image_reference,
+    retired_digests,
     workspace_namespace,
 )
 from readingroom.domain.errors import Refused, WrongSetUp
@@ -78,17 +78,14 @@ def retired(project: str) -> frozenset[str]:
     """What `readingroom cohort retract` retired of a project's cuts. Raises `WrongSetUp` when that cannot be read."""
     file = places.volume(f"cuts-{project}") / RETIRED
     try:
-        words = json.loads(file.read_text(encoding="ascii")) if file.exists() else []
-        if not all(DIGEST.fullmatch(word) for word in words):
-            raise ValueError("not a list of digests")
-    except (OSError, ValueError, TypeError) as error:
+        return retired_digests(file.read_bytes()) if file.exists() else frozenset()
+    except (OSError, ValueError) as error:
         raise WrongSetUp(
             what="cut",
             which=f"{RETIRED} of {project}",
             why=f"it cannot be read ({type(error).__name__}), so nobody knows what was taken back",
             next_step="restore it from the backup",
         ) from error
-    return frozenset(words)
 
 
 def workspace_quota(document: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ what our own parts rely on. A name that stands here is written nowhere else.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Final
 
@@ -195,3 +196,11 @@ def hub_client(project: str) -> str:
 def hub_callback(project: str) -> str:
     """Where the portal sends a signed-in browser back to."""
     return f"https://{project_host(project)}:{FRONT_DOOR_PORT}/hub/oauth_callback"
+
+
+def retired_digests(content: bytes) -> frozenset[str]:
+    """What `retired.json` names. Raises `ValueError` for anything but a list of digests."""
+    words = json.loads(content)
+    if not isinstance(words, list) or not all(isinstance(word, str) and DIGEST.fullmatch(word) for word in words):
+        raise ValueError("not a list of digests")
+    return frozenset(words)

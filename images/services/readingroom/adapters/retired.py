@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from readingroom.contract import DIGEST, RETIRED
+from readingroom.contract import RETIRED, retired_digests
 from readingroom.domain.errors import Refused, WrongSetUp
 from readingroom.domain.ids import Digest
 
@@ -13,9 +12,7 @@ from readingroom.domain.ids import Digest
 def retired_in(folder: Path) -> frozenset[Digest]:
     """The retired digests of a folder of cuts; none where nothing ever was. Raises `WrongSetUp` if they cannot be read."""
     try:
-        words = json.loads((folder / RETIRED).read_bytes())
-        if not isinstance(words, list) or not all(isinstance(word, str) and DIGEST.fullmatch(word) for word in words):
-            raise ValueError("not a list of digests")
+        return frozenset(map(Digest, retired_digests((folder / RETIRED).read_bytes())))
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as error:
@@ -25,7 +22,6 @@ def retired_in(folder: Path) -> frozenset[Digest]:
             why=f"it cannot be read ({type(error).__name__}), so nobody knows what was taken back",
             next_step="restore it from the backup",
         ) from error
-    return frozenset(Digest(word) for word in words)
 
 
 def check_not_retired(folder: Path, digest: str) -> None:
