@@ -18,9 +18,8 @@ from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
 from infra.jobs import OPT_OUTS_CLAIM, decision_name
 from readingroom.contract import ACCOUNT_INGEST, QUARANTINE, cut_account, deid_account
 
-SHARED = ("inbox", "landing", "receipts", OPT_OUTS_CLAIM)
-PER_PROJECT = ("warehouse", "cuts", "linked")
-_GIB = {"inbox": 20, "landing": 20, "receipts": 1, "opt": 1, "warehouse": 20, "cuts": 20, "linked": 1}
+SHARED = {"inbox": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1}  # GiB
+PER_PROJECT = {"warehouse": 20, "cuts": 20, "linked": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,10 @@ class QuarantineArgs:
 def claims(projects: Sequence[str]) -> list[str]:
     """The names of the claims in `rr-quarantine`."""
     return [*SHARED, *(f"{kind}-{name}" for name in sorted(projects) for kind in PER_PROJECT)]
+
+
+def _gib(claim: str) -> int:
+    return SHARED.get(claim) or PER_PROJECT[claim.partition("-")[0]]
 
 
 class Quarantine(pulumi.ComponentResource):
@@ -67,7 +70,7 @@ class Quarantine(pulumi.ComponentResource):
             ProjectClaimsArgs(
                 project="quarantine",
                 claims=[
-                    LocalClaim(namespace=QUARANTINE, name=name, folder=folder, gib=_GIB[name.partition("-")[0]])
+                    LocalClaim(namespace=QUARANTINE, name=name, folder=folder, gib=_gib(name))
                     for name, folder in sorted(args.folders.items())
                 ],
                 node_name=args.node_name,
