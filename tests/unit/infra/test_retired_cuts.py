@@ -74,7 +74,7 @@ def test_another_cut_is_untouched_and_a_grant_for_nobody_goes_on(grant: Path, tm
     project.prepare(write(tmp_path, members=[]))
 
 
-@pytest.mark.parametrize("text", ["{", "{}x", '["latest"]', "[1]", '"sha256"'])
+@pytest.mark.parametrize("text", ["{", "{}x", "{}", '["latest"]', "[1]", '"sha256"'])
 def test_a_record_that_cannot_be_read_lets_nothing_open(grant: Path, text: str) -> None:
     retire()
     (places.volume("cuts-demo") / "retired.json").write_text(text)
