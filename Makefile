@@ -59,8 +59,8 @@ test-fast: setup  ## everything that needs no cluster
 	@$(WITHOUT_CLUSTER)
 
 test-beside: setup  ## `make check` and the same, yielding to what else runs, and told when it is done
-	@nice -n 19 $(MAKE) check
-	@said=$$(mktemp); status=0; nice -n 19 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
+	@nice -n 10 $(MAKE) check
+	@said=$$(mktemp); status=0; nice -n 10 $(WITHOUT_CLUSTER) >$$said 2>&1 || status=$$?; cat $$said; rm $$said; exit $$status
 
 test-cluster: build  ## the live node
 	@pytest -q -m cluster -p no:randomly tests/cluster

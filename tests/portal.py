@@ -203,7 +203,7 @@ class Site:
 
     def wait(self) -> None:
         """Until it answers that it is well."""
-        for _ in range(300):
+        for _ in range(1200):
             if self._process is None or self._process.poll() is not None:
                 break
             try:

@@ -102,7 +102,7 @@ class Postgres:
         self.folder.chmod(0o755)
 
     def _wait(self) -> None:
-        for _ in range(200):
+        for _ in range(600):
             with socket.socket() as found:
                 if found.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

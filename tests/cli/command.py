@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 from readingroom.entrypoints.cli import main
 
 SECONDS = 120
+PROGRESS = re.compile(
+    r"^(?:.+: )?(?:looked at|cleaned|de-identified|made) \d+ of \d+ (?:files|patients)\n", re.MULTILINE
+)
 Done = subprocess.CompletedProcess[str]
 
 
@@ -39,12 +43,12 @@ def run(*arguments: object, state: Path | None = None, folder: Path | None = Non
         if folder:
             surroundings.chdir(folder)
         status = status_of(words)
-    return Done(["readingroom", *words], status, _text(out), _text(error))
+    return _quiet(Done(["readingroom", *words], status, _text(out), _text(error)))
 
 
 def start(*arguments: object, state: Path | None = None, folder: Path | None = None) -> Done:
     """The same as a process of its own."""
-    return subprocess.run(
+    done = subprocess.run(
         ["readingroom", *map(str, arguments)],
         capture_output=True,
         text=True,
@@ -53,6 +57,7 @@ def start(*arguments: object, state: Path | None = None, folder: Path | None = N
         cwd=folder,
         env={**os.environ, **({"XDG_STATE_HOME": str(state)} if state else {})},
     )
+    return _quiet(done)
 
 
 def one_line(done: Done) -> str:
@@ -61,6 +66,12 @@ def one_line(done: Done) -> str:
     lines = [line for line in done.stderr.splitlines() if line]
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+def _quiet(done: Done) -> Done:
+    """The same without the lines of progress, of which a slow machine has more than a quick one."""
+    done.stderr = PROGRESS.sub("", done.stderr)
+    return done
 
 
 @contextlib.contextmanager

@@ -137,7 +137,7 @@ def play_kubelet(site: Site, status: dict[str, Any]) -> threading.Thread:
     """Write this status to the first pod of the site that appears."""
 
     def play() -> None:
-        for _ in range(200):
+        for _ in range(600):
             pods: list[dict[str, Any]] = []
             with contextlib.suppress(OSError):  # the namespace is not there yet
                 pods = site.cluster.request("GET", site.path("pods"))["items"]
@@ -455,7 +455,7 @@ class TestInterruption:
 
 
 def _until(look: Callable[[], object]) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         with contextlib.suppress(OSError):
             look()
             return

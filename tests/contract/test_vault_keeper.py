@@ -239,7 +239,7 @@ def door(server: VaultServer, module: str, *arguments: str) -> subprocess.Comple
     return subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def until(server: VaultServer, seen: str, seconds: float = 20.0) -> str:
+def until(server: VaultServer, seen: str, seconds: float = 60.0) -> str:
     """Waits until the keeper reports that it saw this; gives its reason."""
     end = time.monotonic() + seconds
     file = server.state / "run" / "vault-status.json"

@@ -196,7 +196,7 @@ class VaultServer:
 
     def keep(self, *, until_it_leads: bool = True) -> Seen:
         """Looks of the keeper until one comes to its end; an unsealed Vault takes a moment more to lead itself."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             try:
                 seen = self.look()

@@ -88,12 +88,12 @@ class Browser:
 
     def outcome(self, path: str) -> Answer:
         """What the waiting page says in the end: a way to the notebook, or a refusal."""
-        for _ in range(200):
+        for _ in range(600):
             answer = self.ask(urlsplit(path).path)
             if answer.status != 200 or "progress-bar" not in answer.text:
                 return answer
             time.sleep(0.1)
-        raise AssertionError("still pending after 20 seconds")
+        raise AssertionError("still pending after a minute")
 
 
 @dataclass
@@ -168,7 +168,7 @@ def running_hub(folder: Path, around: Surroundings, port: int, told: dict[str, s
 
 
 def wait_for_health(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    for _ in range(300):
+    for _ in range(1200):  # a loaded machine is no failure; a hub that ended is seen at once
         if process.poll() is not None:
             raise AssertionError(log.read_text())
         try:
@@ -181,12 +181,12 @@ def wait_for_health(process: subprocess.Popen[bytes], port: int, log: Path) -> N
 
 
 def until(look: Callable[[], Any]) -> Any:
-    """What `look` finds, within 20 seconds."""
-    for _ in range(200):
+    """What `look` finds, within a minute."""
+    for _ in range(600):
         if (found := look()) is not None:
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not happen in 20 seconds")
+    raise AssertionError("it did not happen in a minute")
 
 
 def kubeconfig(port: int) -> str:
