@@ -189,7 +189,7 @@ def cut_work(project: str, stamp: str, image: str) -> Work:
 def with_opt_outs(work: Work) -> Work:
     """The same, told who opted out; an empty folder means that the site asks nobody. What changes there is other input."""
     folder = places.volume(OPT_OUTS_CLAIM)
-    if not folder.is_dir() or all(file.name.startswith(".") for file in folder.iterdir()):
+    if not settings.asks_opt_outs():
         return work
     return replace(
         work,

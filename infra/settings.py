@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import jsonschema
 import yaml
 
 from infra import places
-from infra.facts import Flow, Peer
+from infra.facts import Flow, Peer, Senders
+from infra.jobs import OPT_OUTS_CLAIM
 from readingroom import contract
 from readingroom.domain.errors import WrongSetUp
 
@@ -38,6 +42,45 @@ def shard_workers(file: Path = POLICIES / "deid" / "shards.yaml") -> int:
     if not isinstance(workers, int) or workers < 1:
         raise _wrong(file.name, "workers is no number from 1")
     return workers
+
+
+def senders() -> Senders | None:
+    """Who may send to the network door; None where the site has no folder `door` in its state, and so no such door.
+
+    Raises `WrongSetUp` for a file that is missing or off, and for a peer without an address: the door is opened to addresses.
+    """
+    folder = places.state("door")
+    if not folder.is_dir():
+        return None
+    peers, authority = (_own(folder / name) for name in ("peers.yaml", "authority.pem"))
+    try:
+        document = yaml.safe_load(peers)
+        jsonschema.validate(document, json.loads(text("schema", "door-peers.schema.json")))
+        found = {str(ipaddress.ip_address(word)) for each in document["peers"] for word in each["addresses"]}
+    except KeyError:
+        raise _wrong("peers.yaml", "a peer has no address, and the door is opened to addresses") from None
+    except (ValueError, RecursionError, yaml.YAMLError, jsonschema.ValidationError) as error:
+        raise _wrong("peers.yaml", f"it is not as policies/schema/door-peers.schema.json says ({_at(error)})") from None
+    if not found:
+        raise _wrong("peers.yaml", "nobody may send; without the folder, there is no door")
+    return Senders(peers=peers, authority=authority, addresses=tuple(sorted(found)))
+
+
+def _own(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise _wrong(f"{file.parent.name}/{file.name}", f"it cannot be read ({type(error).__name__})") from error
+
+
+def _at(error: Exception) -> str:
+    return error.json_path if isinstance(error, jsonschema.ValidationError) else type(error).__name__
+
+
+def asks_opt_outs() -> bool:
+    """Whether the site keeps opt-outs: an empty folder means that it asks nobody."""
+    folder = places.volume(OPT_OUTS_CLAIM)
+    return folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
 
 
 def text(*parts: str) -> str:

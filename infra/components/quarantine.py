@@ -1,8 +1,8 @@
 """What the Jobs of `rr-quarantine` find there: accounts, decisions, and the folders that data moves through, one way.
 
-`inbox` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) → `cuts-<project>`.
-Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for a cut. Nothing
-here is mounted anywhere else; the Jobs themselves are started by `readingroom platform job`.
+`inbox` or `spool` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) →
+`cuts-<project>`. Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for
+a cut. Nothing here is mounted anywhere else, but for the network door; the Jobs are started by `readingroom platform job`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
 from infra.jobs import OPT_OUTS_CLAIM, decision_name
 from readingroom.contract import ACCOUNT_INGEST, QUARANTINE, cut_account, deid_account
 
-SHARED = {"inbox": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1}  # GiB
+SHARED = {"inbox": 20, "spool": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1}  # GiB
 PER_PROJECT = {"warehouse": 20, "cuts": 20, "linked": 1}
 
 

@@ -64,6 +64,7 @@ ACCOUNT_CONFIGURE_VAULT: Final = "configure-vault"
 ACCOUNT_RECONCILER: Final = "reconciler"
 ACCOUNT_DNS: Final = "dns"
 ACCOUNT_INGEST: Final = "ingest"
+ACCOUNT_DOOR: Final = "door"
 ACCOUNT_ENROL: Final = "accounts"
 
 
@@ -86,6 +87,7 @@ PORT_HUB_API: Final = 8081  # http, service `hub` in p-<id>-hub: proxy and gate 
 PORT_PROXY: Final = 8000  # http, service `proxy` in p-<id>-hub: edge only
 PORT_PROXY_API: Final = 8001  # http, service `proxy`: hub only
 PORT_GATE: Final = 8082  # http, service `gate` in p-<id>-hub: the only address a workspace reaches
+PORT_DOOR: Final = 2762  # DICOM over TLS (PS3.15 B.9), service `door` in rr-quarantine: hospitals only
 PORT_NOTEBOOK: Final = 8888  # http, in the workspace pod: proxy only
 PORT_DNS: Final = 53
 SERVICE_VAULT: Final = "vault"
@@ -95,6 +97,7 @@ SERVICE_EDGE: Final = "edge"
 SERVICE_HUB: Final = "hub"
 SERVICE_PROXY: Final = "proxy"
 SERVICE_GATE: Final = "gate"
+SERVICE_DOOR: Final = "door"
 
 # --- Vault ------------------------------------------------------------------------------------------------------------
 VAULT_AUTH: Final = "rr-cluster"  # jwt login with the cluster's service-account keys
@@ -139,6 +142,7 @@ RETIRED: Final = "retired.json"  # beside a project's cuts: a JSON list of the d
 # --- where a browser goes ---------------------------------------------------------------------------------------------
 FRONT_DOOR_PORT: Final = 8443  # on 127.0.0.1 of the node
 PORTAL_HOST: Final = "portal.readingroom.localhost"
+DOOR_HOST: Final = "door.readingroom.localhost"  # in the network door's certificate
 WORKSPACE_DOMAIN: Final = "workspace.localhost"  # another registrable domain than the portal's
 
 

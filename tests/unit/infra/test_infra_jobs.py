@@ -148,7 +148,7 @@ def test_how_many_work_at_a_time_is_policy(tmp_path: Path) -> None:
 
 def test_folders_are_shared_up_to_landing_and_a_projects_own_from_there() -> None:
     assert claims(["two", "one"]) == [
-        "inbox", "landing", "receipts", "opt-outs",
+        "inbox", "spool", "landing", "receipts", "opt-outs",
         "warehouse-one", "cuts-one", "linked-one", "warehouse-two", "cuts-two", "linked-two",
     ]  # fmt: skip
 

@@ -193,6 +193,9 @@ class _Server(ThreadedAssociationServer):
         """TLS, then the association, until its end: the place is free again whatever happens."""
         try:
             request.settimeout(HANDSHAKE_SECONDS)
+            if not request.recv(1, socket.MSG_PEEK):  # hung up without a word, as a kubelet that asks whether we listen
+                self.shutdown_request(request)
+                return
             secured = self.listener.credentials.context().wrap_socket(request, server_side=True)
             self.finish_request(secured, client_address)
         except (OSError, ValueError, ReadingRoomError) as error:
