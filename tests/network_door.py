@@ -132,9 +132,12 @@ class Door:
         self._reader.start()
         wait_for(lambda: self.heard("listening on") or self.process.poll() is not None)
         assert self.process.poll() is None, self.said
-        found = re.search(r":(\d+) as", self.said[-1])
-        assert found
-        self.port = int(found[1])
+        self.port = self._port(r"listening on .*:(\d+) as")
+        self.uploads = self._port(r"taking uploads on .*:(\d+)") if "--uploads" in more else 0
+
+    def _port(self, line: str) -> int:
+        (found,) = filter(None, (re.fullmatch(rf"{line}.*", one) for one in self.said))
+        return int(found[1])
 
     def _read(self) -> None:
         assert self.process.stderr

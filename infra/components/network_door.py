@@ -1,4 +1,4 @@
-"""The network door: where hospitals send with C-STORE over TLS, in the namespace of what is identified.
+"""The network door: where hospitals send, with C-STORE over TLS or as an upload, in the namespace of what is identified.
 
 It is there only where a site says who may send. Its address is open to the addresses of those peers and to nobody else, and
 its certificate comes from Vault: the main container has no token. It reads no project's key and writes what `ingest` writes.
@@ -20,7 +20,7 @@ from infra.components.delivery import DELIVERED, Certificate, DeliveryArgs
 from infra.components.service_pod import ServicePodArgs, deployment, service, tcp_probe
 from infra.facts import Senders
 from infra.jobs import OPT_OUTS_CLAIM
-from readingroom.contract import ACCOUNT_DOOR, DOOR_HOST, LABEL_ROLE, PORT_DOOR, QUARANTINE, SERVICE_DOOR
+from readingroom.contract import ACCOUNT_DOOR, DOOR_HOST, LABEL_ROLE, PORT_DOOR, PORT_UPLOADS, QUARANTINE, SERVICE_DOOR
 
 SITE: Final = "/etc/readingroom/door"
 PEERS: Final = "door-peers"
@@ -47,6 +47,7 @@ def door_pod(args: NetworkDoorArgs) -> ServicePodArgs:
         "landing": "/landing",
         "receipts": "/receipts/door",
         "listen": f"0.0.0.0:{PORT_DOOR}",
+        "uploads": f"0.0.0.0:{PORT_UPLOADS}",
         **({"opt-outs": "/opt-outs"} if args.asks_opt_outs else {}),
     }
     return ServicePodArgs(
@@ -55,7 +56,7 @@ def door_pod(args: NetworkDoorArgs) -> ServicePodArgs:
         account=ACCOUNT_DOOR,
         image=args.images["services"],
         command=["readingroom", "door", "serve", *(word for name in options for word in (f"--{name}", options[name]))],
-        ports={"dicom-tls": PORT_DOOR},
+        ports={"dicom-tls": PORT_DOOR, "uploads": PORT_UPLOADS},
         ready=tcp_probe(PORT_DOOR),
         configuration={SITE: PEERS},
         claims={"/spool": "spool", "/landing": "landing", "/receipts": "receipts"},
@@ -73,12 +74,14 @@ def door_pod(args: NetworkDoorArgs) -> ServicePodArgs:
 
 
 def opened_to(senders: Senders) -> dict[str, Any]:
-    """The `spec` of the policy: in from the peers' addresses, to the one port. What it may reach is in the allowed flows."""
+    """The `spec` of the policy: in from the peers' addresses, to its two ports. What it may reach is in the allowed flows."""
     blocks = [{"ipBlock": {"cidr": f"{each}/{128 if ':' in each else 32}"}} for each in senders.addresses]
     return {
         "podSelector": {"matchLabels": {LABEL_ROLE: SERVICE_DOOR}},
         "policyTypes": ["Ingress"],
-        "ingress": [{"from": blocks, "ports": [{"protocol": "TCP", "port": PORT_DOOR}]}],
+        "ingress": [
+            {"from": blocks, "ports": [{"protocol": "TCP", "port": port} for port in (PORT_DOOR, PORT_UPLOADS)]}
+        ],
     }
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from infra import places
-from readingroom.contract import DOOR_HOST, PORT_DOOR, QUARANTINE
+from readingroom.contract import DOOR_HOST, PORT_DOOR, PORT_UPLOADS, QUARANTINE
 from tests.cluster.probes import kubectl, listed
-from tests.cluster.site import CENTRE, Room
+from tests.cluster.site import CENTRE, Room, command
 from tests.dicom_factory import ct, part10
 from tests.network_door import Reached, calling, send, wait_for
 
@@ -92,6 +92,19 @@ def test_a_known_hospital_is_received_and_nobody_who_is_like_it(room: Room, tmp_
     assert not any(secret in said for secret in ("Quux", "9434765919", "1.2.826.0.1.78"))
 
 
+def test_a_folder_is_uploaded_and_sent_again_it_is_only_told_again(room: Room, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    sent, where = slice_in(tmp_path / "out", 5), reached(room)
+    options = {"certificate": "abc.crt", "key": "abc.key"}
+    words = [word for name, file in options.items() for word in (f"--{name}", str(room.hospital.work / file))]
+    words += ["--authority", room.hospital.trusted, "--to", f"{where.address}:{PORT_UPLOADS}", "--name", DOOR_HOST]
+    for _ in range(2):
+        told = command("door", "send", str(sent.parent), *words).stdout
+        assert told.split() == ["received", "1"]
+    assert hashlib.sha256(sent.read_bytes()).hexdigest() in landed()
+    assert len([line for line in lines() if line["input"] == hashlib.sha256(sent.read_bytes()).hexdigest()]) == 1
+
+
 def test_what_was_acknowledged_is_received_though_the_pod_was_killed_in_the_midst_of_it(
     room: Room, tmp_path: Path
 ) -> None:
@@ -108,5 +121,5 @@ def test_what_was_acknowledged_is_received_though_the_pod_was_killed_in_the_mids
     wait_for(answers(room))
     with calling(reached(room)) as association:  # the hospital, which did not see the end of it, sends again
         assert [send(association, slice_in(tmp_path, number)) for number in (3, 4)] == [SUCCESS, SUCCESS]
-    wait_for(lambda: len(lines()) >= 6)
+    wait_for(lambda: len(lines()) >= 7)
     assert len(landed()) == len(had) + 2, "nothing twice"

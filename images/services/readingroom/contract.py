@@ -88,6 +88,7 @@ PORT_PROXY: Final = 8000  # http, service `proxy` in p-<id>-hub: edge only
 PORT_PROXY_API: Final = 8001  # http, service `proxy`: hub only
 PORT_GATE: Final = 8082  # http, service `gate` in p-<id>-hub: the only address a workspace reaches
 PORT_DOOR: Final = 2762  # DICOM over TLS (PS3.15 B.9), service `door` in rr-quarantine: hospitals only
+PORT_UPLOADS: Final = 2763  # https, service `door`: `readingroom door send`
 PORT_NOTEBOOK: Final = 8888  # http, in the workspace pod: proxy only
 PORT_DNS: Final = 53
 SERVICE_VAULT: Final = "vault"

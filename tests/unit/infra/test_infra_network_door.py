@@ -40,7 +40,7 @@ def test_the_objects_are_exactly_these(objects: Objects) -> None:
     ]  # fmt: skip
 
 
-def test_it_is_open_to_the_addresses_of_its_peers_at_one_port_and_to_nobody_else(objects: Objects) -> None:
+def test_it_is_open_to_the_addresses_of_its_peers_at_two_ports_and_to_nobody_else(objects: Objects) -> None:
     spec = of(objects, "NetworkPolicy")["rr-quarantine/open-door"]["spec"]
     assert spec == {
         "podSelector": {"matchLabels": {"readingroom/role": "door"}},
@@ -48,7 +48,7 @@ def test_it_is_open_to_the_addresses_of_its_peers_at_one_port_and_to_nobody_else
         "ingress": [
             {
                 "from": [{"ipBlock": {"cidr": "192.0.2.7/32"}}, {"ipBlock": {"cidr": "2001:db8::7/128"}}],
-                "ports": [{"protocol": "TCP", "port": 2762}],
+                "ports": [{"protocol": "TCP", "port": 2762}, {"protocol": "TCP", "port": 2763}],
             }
         ],
     }
