@@ -1,0 +1,382 @@
+"""`readingroom collect`: what was agreed comes from the PACS to the door, each instance once, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+
+from tests import pacs
+from tests.cli.command import one_line, run
+from tests.mortal import mortal
+from tests.network_door import Site as RoomSite
+from tests.network_door import door, wait_for
+from tests.pacs import ROOT, Site, image
+from tests.ports import free_port
+
+ALL = ("--from", "2026-01-01", "--to", "2026-12-31")
+SECRETS = ("Quux", "QUUX", pacs.NUMBER, ROOT)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def instances(*numbers: int, study: int = 1) -> list[str]:
+    return [f"{ROOT}.{study}.1.{number}" for number in numbers]
+
+
+def real_files() -> list[bytes]:
+    """Two studies of ours, and what the packages ship: of other days, or without what is asked."""
+    names = ("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm")
+    shipped = [Path(str(get_testdata_file(name, download=False))).read_bytes() for name in names]
+    ours = [image(1, number) for number in range(1, 5)] + [image(2, 1)] + [image(3, 1, day="20260111", modality="OT")]
+    return [*ours, image(4, 1, day="20250101"), *shipped]
+
+
+def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was_not_asked(site: Site) -> None:
+    with pacs.real(site, real_files()):
+        planned = run(*site.plan(), "--json")
+        assert json.loads(planned.stdout) == {
+            "studies": 2, "unlisted": 0, "series": 2, "differing": 0, "odd": 0, "found": 5,
+        }  # fmt: skip
+        assert [path.name for path in site.work.iterdir() if path.is_dir()] == ["archive"]
+        done = run(*site.run(), "--json")
+        assert done.returncode == 0, done.stderr
+        again = run(*site.run(), "--json")
+    assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
+    assert json.loads(done.stdout) == json.loads(again.stdout) == site.receipt()
+    assert site.receipt() == {
+        "studies": 2, "complete": 2, "unlisted": 0, "series": 2, "differing": 0, "odd": 0,
+        "found": 5, "moved": 5, "acknowledged": 5, "missing": {},
+    }  # fmt: skip
+    for secret in SECRETS:
+        assert secret not in planned.stdout + planned.stderr + done.stdout + done.stderr
+        assert secret not in (site.work / "journal" / "receipt.json").read_text()
+    assert list((site.work / "journal" / "spool").glob("*/*")) == []
+
+
+def test_what_identifies_is_for_its_owner_alone(site: Site) -> None:
+    before = os.umask(0o022)
+    try:
+        with pacs.fake(site):
+            assert run(*site.run()).returncode == 0
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    for path in [site.work / "journal", *(site.work / "journal").rglob("*"), *(site.work / "inbox").iterdir()]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
+    site.listen = free_port()
+    with pacs.real(site, real_files()):
+        done = run(*site.run("--from", "2026-01-01", "--to", "2026-01-20", "--modality", "CT"))
+    assert done.returncode == 0, done.stderr
+    assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
+    received = run("ingest", site.work / "inbox", "--centre", "ABC", "--landing", site.work / "landing", "--json")
+    assert json.loads(received.stdout)["received"] == {"new": 5}
+
+
+def to_door(site: Site, port: int) -> None:
+    tls = {"certificate": "abc.crt", "key": "abc.key", "authority": "ca.crt", "name": "door.test"}
+    site.changes["ae_title"] = "PACS_ABC"
+    site.changes["door"] = {"ae_title": "ROOM", "host": "127.0.0.1", "port": port, "tls": tls}
+
+
+def test_killed_again_and_again_everything_is_at_the_door_once(site: Site) -> None:
+    room = RoomSite(site.work)
+    files = [image(study, number) for study in (1, 2) for number in range(1, 9)]
+    site.changes["instances_per_second"] = 30
+    with door(room) as one, pacs.real(site, files):
+        to_door(site, one.port)
+        command = mortal(["readingroom", *map(str, site.run(*ALL[:1], "2026-01-10", *ALL[2:3], "2026-01-10"))])
+        for seconds in (1.6, 2.4):
+            killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(seconds)
+            killed.send_signal(signal.SIGKILL)
+            killed.wait()
+        done = run(*site.run())
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: len(room.landed()) == len(files) and not room.spooled())
+        assert one.end() == 0
+    found = sorted(str(pydicom.dcmread(path).SOPInstanceUID) for path in room.landed())
+    assert found == [uid for study in (1, 2) for uid in instances(*range(1, 9), study=study)]
+    assert {outcome for receipt in room.receipts() for outcome, _ in receipt} == {"received"}
+    assert site.receipt()["acknowledged"] == len(files)
+    for secret in SECRETS:
+        assert secret not in done.stdout + done.stderr
+
+
+def test_who_is_no_peer_of_the_door_sends_nothing_and_what_it_has_no_room_for_waits(site: Site) -> None:
+    room = RoomSite(site.work)
+    room.limits = {"spool_bytes": 20_000, "object_bytes": 50_000}
+    room.write_peers()
+    larger, largest = (image(2, n, day="20260112", x00204000=("LT", "Quux" * n * 3000)) for n in (1, 5))
+    with door(room) as one, pacs.fake(site, [image(), larger, largest]):
+        to_door(site, one.port)
+        for wrong in ({"name": "other.test"}, {"certificate": "xyz.crt", "key": "xyz.key"}):
+            good = dict(site.changes["door"]["tls"])
+            site.changes["door"]["tls"].update(wrong)
+            done = run(*site.run())
+            site.changes["door"]["tls"] = good
+            assert done.returncode == 1, wrong
+            assert done.stderr.count("\n") == 2
+        assert room.spooled() == room.landed() == []
+        assert run(*site.run()).returncode == 0
+        wait_for(lambda: len(room.landed()) == 1)
+        site.journal = "other"
+        done = run(*site.run("--from", "2026-01-12", "--to", "2026-01-12"))
+        assert done.returncode == 1
+        assert "out of resources" in done.stderr
+        assert [path.name.split("_")[1] for path in (site.work / "other").glob("spool/*/*")] == instances(1, 5, study=2)
+    del site.changes["door"]
+    assert run(*site.run("--from", "2026-01-12", "--to", "2026-01-12")).returncode == 0
+    assert site.inbox() == instances(1, 5, study=2)
+    for secret in SECRETS:
+        assert secret not in done.stdout + done.stderr
+
+
+def test_of_a_list_of_accession_numbers_those_are_collected_if_the_set_up_says_so(site: Site) -> None:
+    listed = site.work / "list"
+    listed.write_text("QUUX1\n\nQUUX7\n")
+    words = ("--accession-file", listed)
+    with pacs.fake(site, [image(1), image(2)]) as archive:
+        refused = run(*site.run(*words))
+        assert refused.returncode == 3
+        assert "accession numbers is not allowed" in one_line(refused)
+        assert archive.asked == []
+        site.changes["collect"] = {
+            "modalities": ["CT"], "from": "2026-01-01", "to": "2026-12-31", "studies": 50, "accessions": True,
+        }  # fmt: skip
+        done = run(*site.run(*words))
+    assert done.returncode == 0
+    assert site.inbox() == instances(1)
+    for secret in SECRETS:
+        assert secret not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["*", "QUUX?", "Q" * 17, "A\\B", "", "\x07", "é"])
+def test_a_list_that_matches_many_or_is_none_is_one_line_that_says_none_of_it(site: Site, text: str) -> None:
+    (site.work / "list").write_text(text)
+    done = run(*site.run("--accession-file", site.work / "list"))
+    assert done.returncode == 1
+    assert "Q" not in one_line(done)
+
+
+REFUSED = {
+    "a day too early": ("--from", "2025-12-31", "--to", "2026-01-02"),
+    "a day too late": ("--from", "2026-12-31", "--to", "2027-01-01"),
+    "another modality": (*ALL, "--modality", "US"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_the_set_up_does_not_allow_is_not_asked(site: Site, name: str) -> None:
+    with pacs.fake(site) as archive:
+        for command in (site.plan, site.run):
+            done = run(*command(*REFUSED[name]))
+            assert done.returncode == 3
+            one_line(done)
+    assert archive.asked == []
+    assert not (site.work / "journal").exists()
+
+
+def test_more_studies_than_allowed_are_refused_and_nothing_is_moved(site: Site) -> None:
+    site.changes["collect"] = {"modalities": ["CT"], "from": "2026-01-01", "to": "2026-12-31", "studies": 1}
+    with pacs.fake(site, [image(1), image(2)]) as archive:
+        assert run(*site.run()).returncode == 3
+    assert archive.got == []
+
+
+@pytest.mark.parametrize("words", [(), ("--from", "yesterday"), ("--from", "2026-02-02", "--to", "2026-02-01")])
+def test_a_question_must_be_asked_well(site: Site, words: tuple[str, ...]) -> None:
+    assert run("collect", "plan", site.set_up(), *words).returncode == 2
+
+
+TLS = {"certificate": "c", "key": "k", "authority": "a", "name": "n"}
+HOST = {"ae_title": "A", "host": "h", "port": 1}
+WRONG: dict[str, dict[str, Any]] = {
+    "a word that is no key": {"everything": True},
+    "a door without TLS": {"door": HOST},
+    "a door and an inbox": {"door": {**HOST, "tls": TLS}, "inbox": "inbox"},
+    "no hours": {"hours": []},
+    "an hour that is none": {"hours": [{"from": "25:00", "to": "06:00"}]},
+    "a day that is none": {"collect": {"modalities": ["CT"], "from": "2026-02-30", "to": "2026-12-31", "studies": 1}},
+    "no rate": {"instances_per_second": 0},
+    "a range of addresses": {"listen": {"host": "h", "port": 1, "addresses": ["10.0.0.0/8"]}},
+    "nothing allowed": {"collect": {}},
+    "a bound that is no bound": {"bounds": {"answers": 0}},
+    "a certificate that is not there": {"door": {**HOST, "tls": TLS}},
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_a_set_up_that_is_off_is_one_line(site: Site, name: str) -> None:
+    site.changes = WRONG[name]
+    done = run(*site.run())
+    assert done.returncode == 1
+    one_line(done)
+
+
+def test_a_journal_answers_one_question(site: Site) -> None:
+    with pacs.fake(site):
+        assert run(*site.run()).returncode == 0
+        other = run(*site.run(*ALL))
+    assert other.returncode == 1
+    assert "another question" in one_line(other)
+
+
+# A PACS that is broken or hostile: what fits is collected, the rest is counted, and the end comes soon.
+
+
+def flooding(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    """Study after study, without end."""
+    number = 0
+    while True:
+        number += 1
+        one = pacs.answer(archive.sets()[0], asked)
+        one.StudyInstanceUID = f"{ROOT}.{number}"
+        archive.got.append([one.StudyInstanceUID])
+        yield 0xFF00, one
+
+
+def test_answers_without_end_are_cut_off(site: Site) -> None:
+    site.bounds["answers"] = 200
+    with pacs.fake(site, find=flooding) as archive:
+        started = time.monotonic()
+        done = run(*site.run())
+        assert time.monotonic() - started < 20
+    assert done.returncode == 1
+    one_line(done)
+    assert len(archive.got) < 5000
+
+
+def shouting(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    one = pacs.answer(archive.sets()[0], asked)
+    one.PatientComments = "Quux" * 1_000_000
+    yield 0xFF00, one
+    yield 0x0000, None
+
+
+def refusing(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    yield 0xC001, None
+
+
+@pytest.mark.parametrize("find", [shouting, refusing])
+def test_an_answer_that_is_none_is_one_line(site: Site, find: Any) -> None:
+    with pacs.fake(site, find=find):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert "Quux" not in one_line(done)
+
+
+def elsewhere(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    """Answers that fit, between others that name another day, another study, no UID, or text where none belongs."""
+    for status, good in pacs.honest(archive, asked):
+        if good is None:
+            break
+        yield status, good
+        for keyword, value in (
+            ("StudyDate", "20250101"),
+            ("StudyDate", ""),
+            ("StudyInstanceUID", "1.2.826.0.1.78"),
+            ("SeriesInstanceUID", "../../etc"),
+            ("SOPInstanceUID", "1..2"),
+        ):
+            if keyword in asked:
+                bad = pacs.answer(good, asked)
+                setattr(bad, keyword, value)
+                if keyword == "StudyInstanceUID" and asked.QueryRetrieveLevel == "STUDY":
+                    continue
+                yield 0xFF00, bad
+    yield 0x0000, None
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # the fake archive's own
+def test_answers_that_do_not_fit_the_question_are_left_out_and_counted(site: Site) -> None:
+    with pacs.fake(site, find=elsewhere):
+        done = run(*site.run())
+    assert done.returncode == 0, done.stderr
+    assert site.inbox() == instances(1)
+    assert site.receipt()["odd"] > 5
+
+
+def sending_others(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
+    """An instance that nobody asked for, one of another study, and one that was asked."""
+    stranger, study, good = archive.sets()
+    stranger.SOPInstanceUID = f"{ROOT}.9.1.1"
+    study.StudyInstanceUID = f"{ROOT}.9"
+    yield 3
+    yield 0xFF00, stranger
+    yield 0xFF00, study
+    yield 0xFF00, good
+
+
+def test_what_was_not_asked_or_is_of_another_study_goes_nowhere(site: Site) -> None:
+    with pacs.fake(site, [image(1, 1), image(1, 2), image(1, 3)], get=sending_others):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert site.inbox() == instances(3)
+    assert site.receipt()["missing"] == {"another": 1, "not-sent": 1}
+    assert list((site.work / "journal" / "spool").glob("*/*")) == []
+
+
+def sending_half(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
+    """The connection is cut after the first of each C-GET."""
+    chosen = [found for found in archive.sets() if found.SOPInstanceUID in archive.got[-1]]
+    yield len(chosen)
+    yield 0xFF00, chosen[0]
+    event.assoc.dul.socket.close()
+    yield 0xFF00, chosen[-1]
+
+
+def test_cut_in_the_middle_only_what_lacks_is_asked_again_and_a_later_run_brings_the_rest(site: Site) -> None:
+    files = [image(1, number) for number in range(1, 6)]
+    with pacs.fake(site, files, get=sending_half) as archive:
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert [len(asked) for asked in archive.got] == [5, 4, 3]
+    assert site.receipt()["missing"] == {"not-sent": 2}
+    assert site.inbox() == instances(1, 2, 3)
+    with pacs.fake(site, files) as archive:
+        assert run(*site.run()).returncode == 0
+    assert archive.asked == []
+    assert archive.got == [instances(4, 5)]
+    assert site.inbox() == instances(1, 2, 3, 4, 5)
+
+
+def busy_once(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
+    if len(archive.got) == 1:
+        yield 1
+        yield 0xA701, None
+        return
+    yield from pacs.sending(archive, event)
+
+
+def test_a_busy_pacs_is_given_a_pause(site: Site) -> None:
+    with pacs.fake(site, get=busy_once) as archive:
+        done = run(*site.run())
+    assert done.returncode == 0
+    assert "out of resources; trying again in 0.1 s" in done.stderr
+    assert len(archive.got) == 2
+
+
+def test_a_pacs_that_is_not_there_is_one_line_after_its_pauses(site: Site) -> None:
+    site.port = free_port()
+    done = run(*site.run())
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["calling PACS", "not now"]
