@@ -20,7 +20,8 @@ from readingroom.entrypoints.cli import main
 
 SECONDS = 120
 PROGRESS = re.compile(
-    r"^(?:.+: )?(?:looked at|read|sent|cleaned|de-identified|made) \d+ of \d+ (?:files|patients)\n", re.MULTILINE
+    r"^(?:.+: )?(?:looked at|read|sent|asked for|acknowledged|cleaned|de-identified|made) \d+ of \d+ (?:files|patients|studies)\n",
+    re.MULTILINE,
 )
 Done = subprocess.CompletedProcess[str]
 

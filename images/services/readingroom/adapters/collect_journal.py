@@ -61,15 +61,15 @@ class AwaitingSpool(SpoolFolder):
 
     def begin(self, centre: str, now: datetime) -> Arriving:
         """See `SpoolFolder`. Its folder has its name at once: what is whole in it counts while the rest still comes."""
-        folder = self._folder / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+        folder = self.folder / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
         folder.mkdir()
-        sync(self._folder)
+        sync(self.folder)
         return _AwaitingArriving(self, folder)
 
     def kept(self) -> dict[str, list[Path]]:
         """Whole instances, by UID: the same one may have come twice."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(self._folder.glob("*/[0-9]*_*")):
+        for path in sorted(self.folder.glob("*/[0-9]*_*")):
             uid = path.name.partition("_")[2]
             if not uid.endswith(tuple(f".{reason}" for reason in Reason)):
                 found.setdefault(uid, []).append(path)
@@ -84,7 +84,7 @@ class AwaitingSpool(SpoolFolder):
 
     def was_full(self) -> bool:
         """Whether something was refused for want of room; it is forgotten then."""
-        marks = list(self._folder.glob(f"*/*.{Reason.OUT_OF_SPACE}"))
+        marks = list(self.folder.glob(f"*/*.{Reason.OUT_OF_SPACE}"))
         for mark in marks:
             mark.unlink()
         return bool(marks)
@@ -92,18 +92,18 @@ class AwaitingSpool(SpoolFolder):
     def sweep(self) -> None:
         """What was refused leaves nothing."""
         kept = {path for paths in self.kept().values() for path in paths}
-        for path in self._folder.glob("*/[0-9]*_*"):
+        for path in self.folder.glob("*/[0-9]*_*"):
             if path not in kept:
                 path.unlink()
 
     def _put_in_order(self) -> None:
-        for part in self._folder.glob("*/.*"):
+        for part in self.folder.glob("*/.*"):
             part.unlink()
         self.sweep()
-        for folder in self._folder.iterdir():
+        for folder in self.folder.iterdir():
             if not any(folder.iterdir()):
                 folder.rmdir()
-        self._used = sum(path.stat().st_size for path in self._folder.glob("*/*"))
+        self._used = sum(path.stat().st_size for path in self.folder.glob("*/*"))
 
 
 class _AwaitingArriving(Arriving):
