@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Final
 
 Z: Final = 1.959963984540054  # 95 per cent
+CHANCE: Final = 0.5  # the area of whoever guesses
 STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -78,9 +79,9 @@ def step_for(least: int, blur: int, finest: float) -> float:
     return next(step for step in STEPS if step >= max(finest, min(1.0, blur / least)) - 1e-9)
 
 
-def stepped(value: float, step: float) -> float:
-    """The value in whole steps."""
-    return round(round(value / step) * step, 2)
+def stepped(value: float, step: float, middle: float = 0.0) -> float:
+    """The value in whole steps from a middle, which is told as it is: what guessing comes to lies on no edge of a step."""
+    return round(middle + round((value - middle) / step) * step, 2)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -101,7 +102,8 @@ def hanley_mcneil(area: float, positives: int, negatives: int) -> tuple[float, f
 
 def area_told(exact: float, step: float, positives: int, negatives: int) -> Figure:
     """The area as it is told. Counts, here and below, are those that are told."""
-    value, low, high = _cell(exact, step)
+    value = stepped(exact, step, CHANCE)
+    low, high = _edges(value, step)
     return _figure(
         value, step, hanley_mcneil(low, positives, negatives)[0], hanley_mcneil(high, positives, negatives)[1]
     )
@@ -109,7 +111,8 @@ def area_told(exact: float, step: float, positives: int, negatives: int) -> Figu
 
 def share_told(exact: float, step: float, count: int) -> Figure:
     """A share, or another mean of numbers from 0 to 1, as it is told."""
-    value, low, high = _cell(exact, step)
+    value = stepped(exact, step)
+    low, high = _edges(value, step)
     return _figure(value, step, wilson(low, count)[0], wilson(high, count)[1])
 
 
@@ -120,9 +123,8 @@ def difference_told(exact: float, step: float, count: int, score: Figure) -> Fig
     return _figure(value, step, max(-1.0, value - reach), min(1.0, value + reach))
 
 
-def _cell(exact: float, step: float) -> tuple[float, float, float]:
-    value = stepped(exact, step)
-    return value, max(0.0, value - step / 2), min(1.0, value + step / 2)
+def _edges(value: float, step: float) -> tuple[float, float]:
+    return max(0.0, value - step / 2), min(1.0, value + step / 2)
 
 
 def _figure(value: float, step: float, low: float, high: float) -> Figure:
