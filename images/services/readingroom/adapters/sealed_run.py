@@ -34,6 +34,7 @@ PREDICTIONS: Final = "predictions.csv"
 CASES: Final = "cases.csv"
 OPEN_FILES: Final = 256
 _FAILED, _NONE, _UNSEALED = 10, 11, 12  # exit statuses of the first process inside
+_PATIENCE: Final = 30.0  # seconds that the end of all processes inside may take
 _PAUSE: Final = 0.05  # seconds between two looks at what a run costs
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -80,8 +81,7 @@ def run_sealed(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
     try:
         content = _watched(process, reading, costs, largest)
     finally:
-        process.kill()  # the first process inside dies with it, and all others with that one
-        status = process.wait()
+        status = _ended(process)
         os.close(reading)
     if status == _UNSEALED:
         raise WrongSetUp(
@@ -94,6 +94,16 @@ def run_sealed(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
     if status != 0:
         raise Unusable(Reason.FAILED)
     return content
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit status, once nobody is left inside."""
+    process.terminate()
+    try:
+        return process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()  # the first process inside dies with it, and all others with that one
+        return process.wait()
 
 
 def _watched(process: subprocess.Popen[bytes], reading: int, costs: Costs, largest: int) -> bytes:
@@ -159,6 +169,9 @@ def outside(writing: int, parent: int, setup: str) -> None:
     first = os.fork()
     if first:
         os.close(writing)
+        signal.signal(
+            signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL)
+        )  # its end is everybody's, and is waited for
         os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
     status = _UNSEALED
     try:
