@@ -53,7 +53,8 @@ def page(report: Document, question: str) -> str:
         f"<header><h1>Evaluation on the hold-out</h1><p>{escape(question)}</p>"
         f'<p class="soft">Project {escape(report["project"])}, plan {escape(report["plan"])}.{digests}</p></header>'
         f"<main>{body}</main><footer><p>A figure is told in steps: the exact one lies within half a step (the pale band). Bars "
-        "are 95 per cent intervals from 0 to 1, of the difference from -1 to 1, worked out from what is told alone. Counts are rounded down. “Hidden” is a group "
+        "are 95 per cent intervals from 0 to 1, of the difference from -1 to 1, worked out from what is told alone. Counts are "
+        "rounded down. “Hidden” is a group "
         "that is small, or would give a small one away by subtraction.</p></footer></body></html>\n"
     )
 
