@@ -3,6 +3,8 @@
 `inbox` or `spool` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) →
 `cuts-<project>`. Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for
 a cut. Nothing here is mounted anywhere else, but for the network door; the Jobs are started by `readingroom platform job`.
+
+`holdout` is the hold-out's own storage, which no account of a project mounts; `cleared` names cuts that were compared with it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,17 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
 from infra.jobs import OPT_OUTS_CLAIM, decision_name
-from readingroom.contract import ACCOUNT_INGEST, QUARANTINE, cut_account, deid_account
+from readingroom.contract import (
+    ACCOUNT_HOLDOUT,
+    ACCOUNT_INGEST,
+    CLEARED,
+    HOLDOUT,
+    QUARANTINE,
+    cut_account,
+    deid_account,
+)
 
-SHARED = {"inbox": 20, "spool": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1}  # GiB
+SHARED = {"inbox": 20, "spool": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1, HOLDOUT: 20, CLEARED: 1}  # GiB
 PER_PROJECT = {"warehouse": 20, "cuts": 20, "linked": 1}
 
 
@@ -51,7 +61,8 @@ class Quarantine(pulumi.ComponentResource):
         super().__init__("readingroom:quarantine:Quarantine", "quarantine", None, opts)
         child = pulumi.ResourceOptions(parent=self)
         projects = sorted(args.decisions)
-        accounts = [ACCOUNT_INGEST, *(make(name) for name in projects for make in (deid_account, cut_account))]
+        accounts = [ACCOUNT_INGEST, ACCOUNT_HOLDOUT, deid_account(HOLDOUT)]
+        accounts += [*(make(name) for name in projects for make in (deid_account, cut_account))]
         for account in accounts:
             ServiceAccount(
                 f"{QUARANTINE}/{account}",

@@ -17,7 +17,8 @@ QUARANTINE: Final = "rr-quarantine"
 PROJECT_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 HANDLE: Final = re.compile(r"r[a-z0-9]{7}")
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-RESERVED_PROJECTS: Final = frozenset({"holdout"})
+HOLDOUT: Final = "holdout"  # what the hold-out goes by where others go by their project
+RESERVED_PROJECTS: Final = frozenset({HOLDOUT})
 
 
 def hub_namespace(project: str) -> str:
@@ -66,6 +67,7 @@ ACCOUNT_DNS: Final = "dns"
 ACCOUNT_INGEST: Final = "ingest"
 ACCOUNT_DOOR: Final = "door"
 ACCOUNT_ENROL: Final = "accounts"
+ACCOUNT_HOLDOUT: Final = "holdout"  # splits landing, compares cuts; de-identifies nothing
 
 
 def cut_account(project: str) -> str:
@@ -135,6 +137,16 @@ def cut_file(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise ValueError(f"not a digest: {digest!r}")
     return f"{digest.removeprefix('sha256:')}.tar"
+
+
+SPLIT_MARK: Final = ".split.json"  # in landing: a hold-out is kept apart
+HOLDOUT_LEDGER: Final = "holdout-ledger.json"  # in the hold-out's storage, from the first split on
+CLEARED: Final = "cleared"  # volume: which cuts were compared with the hold-out
+
+
+def clearance_file(digest: str) -> str:
+    """What says of a cut that none of its images is in the hold-out; it says nothing else."""
+    return f"{digest.removeprefix('sha256:')}.json"
 
 
 RETIRED: Final = "retired.json"  # beside a project's cuts: a JSON list of the digests that are never mounted again
