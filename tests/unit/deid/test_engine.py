@@ -360,3 +360,43 @@ def test_writing_in_the_pixels_holds_the_file() -> None:
             drawn = np.ascontiguousarray(drawn.T) if turned else drawn
             assert run(make.part10(make.ct(drawn))).outcome == "held pixels-doubtful"
     assert run(make.part10(make.ct(clean))).outcome == "released"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "expected"),
+    [
+        ({"x00080008": ("CS", ["ORIGINAL", "PRIMARY", "FEATHERSTONE"])}, "ImageType", ["ORIGINAL", "PRIMARY", "OTHER"]),
+        ({"x00080008": ("CS", ["FEATHERSTONE", "BARNABY", "AXIAL", "BARNABY"])}, "ImageType", ["DERIVED", "SECONDARY", "AXIAL"]),
+        ({"x00080008": ("CS", ["ORIGINAL", "FEATHERSTONE"])}, "ImageType", ["ORIGINAL", "SECONDARY"]),
+        ({"x00080008": ("CS", ["ORIGINAL", "PRIMARY", "", "M"])}, "ImageType", ["ORIGINAL", "PRIMARY", "", "M"]),
+        ({"x00080008": ("LO", "Featherstone")}, "ImageType", ["DERIVED", "SECONDARY", "OTHER"]),
+        ({"x00080008": ("CS", "")}, "ImageType", ""),
+        ({"x00180060": ("LO", "Featherstone")}, "KVP", None),
+        ({"x00281051": ("DS", "4471882")}, "WindowCenter", "absent"),
+        ({"x00281050": ("DS", "4471882")}, "WindowWidth", "absent"),
+    ],
+)  # fmt: skip
+def test_what_a_value_leaves_behind_is_valid(change: dict[str, Any], name: str, expected: object) -> None:
+    """PS3.15 table E.1-1: a dummy for type 1, nothing for type 2; what belongs together goes together."""
+    found = run(make.part10(make.ct(**change))).dataset
+    assert found.get(name, "absent") == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x00200032": ("DS", ["4471882", "0", "0"])},
+        {"x00281053": ("DS", "4471882")},
+        {"x00280030": ("LO", "Featherstone")},
+    ],
+)
+def test_where_only_a_false_value_could_stand_the_file_is_rejected(change: dict[str, Any]) -> None:
+    assert run(make.part10(make.ct(**change))).outcome == "rejected malformed"
+    absent = run(make.part10(make.ct(**dict.fromkeys(change))))
+    assert absent.outcome == "released", "what was never there is not asked for"
+
+
+def test_an_item_without_what_it_needs_goes_and_the_others_stay() -> None:
+    whole = {0x00081150: ("UI", make.CT_CLASS), 0x00081155: ("UI", "1.2.3.9")}
+    fields = make.ct(x00081140=("SQ", [{0x00081155: ("UI", "1.2.3.8")}, whole]))
+    assert len(run(make.part10(fields)).dataset.ReferencedImageSequence) == 1
