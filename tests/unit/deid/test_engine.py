@@ -225,6 +225,7 @@ def test_age_is_kept_capped_or_worked_out(age: str | None, born: str, expected: 
         ({"x00180015": ("CS", "HEAD")}, "held faces-possible"),
         ({"x00081030": ("LO", "ct Brain")}, "held faces-possible"),
         ({"x00082218": ("SQ", [{0x00080104: ("LO", "Head and neck")}])}, "held faces-possible"),
+        ({"x00081030": ("LO", "Carotids"), "x00180015": ("CS", "NECK")}, "held faces-possible"),
         ({"x00189346": ("SQ", [{0x00080104: ("LO", "IEC Head Dosimetry Phantom")}])}, "released"),
         ({"x00100020": None}, "rejected identity-missing"),
         ({"x00100020": ("LO", "  ")}, "rejected identity-missing"),
@@ -297,6 +298,27 @@ def test_a_planted_identifier_is_gone_wherever_it_stands(change: dict[str, Any],
     assert leaks(result.data) == []
     if result.data:
         assert result.dataset.KVP or "x00180060" in change
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [
+        ({}, "held faces-possible"),
+        ({"x00081030": ("LO", "Follow-up")}, "held faces-possible"),
+        ({"x00180015": ("CS", "CHEST")}, "released"),
+        ({"x0008103E": ("LO", "right knee")}, "released"),
+        ({"x00082218": ("SQ", [{0x00080104: ("LO", "Chest")}])}, "released"),
+        ({"x00281053": None}, "released"),  # no Hounsfield units: nobody can say
+        ({"x00280010": ("US", 64), "x7FE00010": ("OW", make.slice_pixels().tobytes())}, "released"),
+    ],
+)
+def test_a_ct_slice_that_names_no_part_and_is_as_bony_as_a_head_is_held(words: dict[str, Any], outcome: str) -> None:
+    """A head without a word about it: decision 0918."""
+    rows, columns = np.mgrid[:64, :64]
+    far = np.hypot(rows - 32, columns - 32)
+    head = (-1000 + 1030 / (1 + np.exp(far - 25)) + 900 * np.exp(-(((far - 22) / 2) ** 2))).astype("<i2")
+    unnamed: dict[str, Any] = {"x00281052": ("DS", "0"), "x00180015": None, "x00081030": None, "x0008103E": None}
+    assert run(make.part10(make.ct(head, **{**unnamed, **words}))).outcome == outcome
 
 
 def test_a_name_under_a_wrong_vr_is_known_as_a_name() -> None:

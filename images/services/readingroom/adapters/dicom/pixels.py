@@ -232,6 +232,12 @@ def _decoded(data: bytes, syntax: str, shape: Shape) -> Array:
     return array
 
 
+def bone_share(samples: Array, slope: float, intercept: float) -> float:
+    """How much of what is denser than -300 HU is denser than 300 HU: bone, and whatever is as bright."""
+    dense, bone = (int(np.count_nonzero(samples > (limit - intercept) / slope)) for limit in (-300, 300))
+    return bone / dense if dense else 0.0
+
+
 def strokes_in(samples: Array) -> int:
     """How many edges stand in rows (or columns) as those of letters do: under 1 ms a CT slice.
 
