@@ -218,6 +218,7 @@ def _decoded(data: bytes, syntax: str, shape: Shape) -> Array:
         "pixel_representation": int(shape.signed),
         "photometric_interpretation": shape.photometric,
         "pixel_keyword": "PixelData",
+        "correct_unused_bits": False,  # what hides there must be seen
     }
     try:
         with warnings.catch_warnings():
