@@ -15,7 +15,7 @@ from tests.cli.command import one_line, run
 from tests.cli.test_cli_decide import deciding
 from tests.unit.data.warehouses import unpacked
 
-REAL = ("CT_small.dcm", "explicit_VR-UN.dcm", "JPEG-LL.dcm", "MR_truncated.dcm", "rtplan.dcm", "693_J2KR.dcm")
+REAL = ("CT_small.dcm", "explicit_VR-UN.dcm", "JPEG-LL.dcm", "MR_truncated.dcm", "rtplan.dcm", "MR2_J2KR.dcm")
 
 
 def path_of(work: Path, names: tuple[str, ...], key: bytes) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_of_a_landing_only_the_instances_of_committed_batches_are_inputs(tmp_pat
         assert done.returncode == 0, done.stderr
         return {line["input"]: line["outcome"] for line in map(json.loads, receipt.read_text().splitlines())}
 
-    for name in ("CT_small.dcm", "693_J2KR.dcm", "MR_small.dcm"):
+    for name in ("CT_small.dcm", "MR2_J2KR.dcm", "MR_small.dcm"):
         (tmp_path / name).mkdir()
         shutil.copy(str(get_testdata_file(name, download=False)), tmp_path / name)
         assert run("ingest", tmp_path / name, "--centre", "ABC", "--landing", landing).returncode == 0

@@ -13,6 +13,10 @@ import pytest
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID
 
+from readingroom.adapters.dicom.packed import codestream
+from readingroom.adapters.dicom.phantom import drawn
+from readingroom.domain.synth.centres import JPEG_LOSSLESS
+from readingroom.domain.synth.plans import Picture
 from tests import dicom_factory as make
 from tests.unit.deid.engine import run
 
@@ -168,6 +172,19 @@ def test_spare_bits_are_cleared_and_counted_and_surplus_is_cut() -> None:
     assert leaks(clean.data) == []
 
 
+@pytest.mark.parametrize("syntax", [JPEG_LOSSLESS, make.JPEG_LS, make.JPEG_2000])
+def test_what_hides_above_the_stored_bits_of_a_codestream_is_seen(syntax: str) -> None:
+    """pydicom's decoders clear those bits unless they are told not to; once, a name went out that way."""
+    for spare, outcome in ((b"", "released"), (b"Featherstone", "held codestream-doubtful")):
+        picture = Picture(style="body", rows=64, columns=64, anatomy=(400, 300, 170, 210, 0), noise=b"n", spare=spare)
+        stream = codestream(picture, drawn(picture), syntax, (("comment", make.SECRETS[0]),), make.SECRETS[1])
+        fields = make.ct(np.zeros((64, 64), "<u2"), x00280101=("US", 12), x00280102=("US", 11),
+                         x7FE00010=("OB", make.fragments(stream)))  # fmt: skip
+        result = run(make.part10(fields, syntax))
+        assert result.outcome == outcome
+        assert leaks(result.data) == []
+
+
 def test_intervals_stay_true_and_no_true_date_stays() -> None:
     found = run(make.part10(make.ct())).dataset
     moved = [date.fromisoformat(str(found[name].value)) for name in ("StudyDate", "AcquisitionDate")]
@@ -225,6 +242,7 @@ def test_age_is_kept_capped_or_worked_out(age: str | None, born: str, expected: 
         ({"x00180015": ("CS", "HEAD")}, "held faces-possible"),
         ({"x00081030": ("LO", "ct Brain")}, "held faces-possible"),
         ({"x00082218": ("SQ", [{0x00080104: ("LO", "Head and neck")}])}, "held faces-possible"),
+        ({"x00081030": ("LO", "Carotids"), "x00180015": ("CS", "NECK")}, "held faces-possible"),
         ({"x00189346": ("SQ", [{0x00080104: ("LO", "IEC Head Dosimetry Phantom")}])}, "released"),
         ({"x00100020": None}, "rejected identity-missing"),
         ({"x00100020": ("LO", "  ")}, "rejected identity-missing"),
@@ -299,6 +317,27 @@ def test_a_planted_identifier_is_gone_wherever_it_stands(change: dict[str, Any],
         assert result.dataset.KVP or "x00180060" in change
 
 
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [
+        ({}, "held faces-possible"),
+        ({"x00081030": ("LO", "Follow-up")}, "held faces-possible"),
+        ({"x00180015": ("CS", "CHEST")}, "released"),
+        ({"x0008103E": ("LO", "right knee")}, "released"),
+        ({"x00082218": ("SQ", [{0x00080104: ("LO", "Chest")}])}, "released"),
+        ({"x00281053": None}, "released"),  # no Hounsfield units: nobody can say
+        ({"x00280010": ("US", 64), "x7FE00010": ("OW", make.slice_pixels().tobytes())}, "released"),
+    ],
+)
+def test_a_ct_slice_that_names_no_part_and_is_as_bony_as_a_head_is_held(words: dict[str, Any], outcome: str) -> None:
+    """A head without a word about it: decision 0918."""
+    rows, columns = np.mgrid[:64, :64]
+    far = np.hypot(rows - 32, columns - 32)
+    head = (-1000 + 1030 / (1 + np.exp(far - 25)) + 900 * np.exp(-(((far - 22) / 2) ** 2))).astype("<i2")
+    unnamed: dict[str, Any] = {"x00281052": ("DS", "0"), "x00180015": None, "x00081030": None, "x0008103E": None}
+    assert run(make.part10(make.ct(head, **{**unnamed, **words}))).outcome == outcome
+
+
 def test_a_name_under_a_wrong_vr_is_known_as_a_name() -> None:
     for tag in ("x00100010", "x00101001"):
         fields = make.ct(**{tag: ("LO", "Ribs^Thorax")}, x00081030=("LO", "CHEST RIBS liver"))
@@ -360,3 +399,43 @@ def test_writing_in_the_pixels_holds_the_file() -> None:
             drawn = np.ascontiguousarray(drawn.T) if turned else drawn
             assert run(make.part10(make.ct(drawn))).outcome == "held pixels-doubtful"
     assert run(make.part10(make.ct(clean))).outcome == "released"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "expected"),
+    [
+        ({"x00080008": ("CS", ["ORIGINAL", "PRIMARY", "FEATHERSTONE"])}, "ImageType", ["ORIGINAL", "PRIMARY", "OTHER"]),
+        ({"x00080008": ("CS", ["FEATHERSTONE", "BARNABY", "AXIAL", "BARNABY"])}, "ImageType", ["DERIVED", "SECONDARY", "AXIAL"]),
+        ({"x00080008": ("CS", ["ORIGINAL", "FEATHERSTONE"])}, "ImageType", ["ORIGINAL", "SECONDARY"]),
+        ({"x00080008": ("CS", ["ORIGINAL", "PRIMARY", "", "M"])}, "ImageType", ["ORIGINAL", "PRIMARY", "", "M"]),
+        ({"x00080008": ("LO", "Featherstone")}, "ImageType", ["DERIVED", "SECONDARY", "OTHER"]),
+        ({"x00080008": ("CS", "")}, "ImageType", ""),
+        ({"x00180060": ("LO", "Featherstone")}, "KVP", None),
+        ({"x00281051": ("DS", "4471882")}, "WindowCenter", "absent"),
+        ({"x00281050": ("DS", "4471882")}, "WindowWidth", "absent"),
+    ],
+)  # fmt: skip
+def test_what_a_value_leaves_behind_is_valid(change: dict[str, Any], name: str, expected: object) -> None:
+    """PS3.15 table E.1-1: a dummy for type 1, nothing for type 2; what belongs together goes together."""
+    found = run(make.part10(make.ct(**change))).dataset
+    assert found.get(name, "absent") == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x00200032": ("DS", ["4471882", "0", "0"])},
+        {"x00281053": ("DS", "4471882")},
+        {"x00280030": ("LO", "Featherstone")},
+    ],
+)
+def test_where_only_a_false_value_could_stand_the_file_is_rejected(change: dict[str, Any]) -> None:
+    assert run(make.part10(make.ct(**change))).outcome == "rejected malformed"
+    absent = run(make.part10(make.ct(**dict.fromkeys(change))))
+    assert absent.outcome == "released", "what was never there is not asked for"
+
+
+def test_an_item_without_what_it_needs_goes_and_the_others_stay() -> None:
+    whole = {0x00081150: ("UI", make.CT_CLASS), 0x00081155: ("UI", "1.2.3.9")}
+    fields = make.ct(x00081140=("SQ", [{0x00081155: ("UI", "1.2.3.8")}, whole]))
+    assert len(run(make.part10(fields)).dataset.ReferencedImageSequence) == 1

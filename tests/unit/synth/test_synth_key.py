@@ -91,7 +91,8 @@ def test_every_way_to_hide_is_placed_and_in_the_key() -> None:
     faults = {line["fault"] for line in made().key}
     rows = {row.fault for row in (*hiding.OWN, *hiding.HIDING, *objects.ROWS)} | {dirt.fault for dirt in DIRT}
     assert rows - faults == set()
-    whole = {"letters burned in", "marker of a film", "spare bits", "a file that ends too soon", "one instance UID, two contents",
+    whole = {"application segment", "comment segment", "after the end of a codestream", "head in view",
+             "letters burned in", "marker of a film", "spare bits", "a file that ends too soon", "one instance UID, two contents",
              "the same file, sent again", "two birth dates of one patient", "opted out before release", "an older record",
              "opted out after release", "image without a clinical record", "clinical record without an image"}  # fmt: skip
     assert whole - faults == set()
@@ -140,12 +141,13 @@ def test_letters_stand_in_their_box() -> None:
         box, data = line["where"], opened(made().identified / line["file"])
         image = data.pixel_array & ((1 << data.BitsStored) - 1)
         y, x, high, wide = box["y"], box["x"], box["height"], box["width"]
-        inside = image[y : y + high, x : x + wide]
+        lossy = 3 if data.get("LossyImageCompression") == "01" else 0
+        inside = np.abs(image[y : y + high, x : x + wide].astype(int) - box["grey"]) <= lossy
         assert inside.shape == (high, wide)
         scale = min(high, wide) // 7
-        assert np.sum(inside == box["grey"]) >= 14 * len(line["was"].replace(" ", "")) * scale**2 * 0.5, line
+        assert np.sum(inside) >= 14 * len(line["was"].replace(" ", "")) * scale**2 * 0.5, line
         edges = inside[:, [0]] if high < wide else inside[[0], :]
-        assert line["was"] == "R" or np.any(edges == box["grey"]), line
+        assert line["was"] == "R" or np.any(edges), line
     assert {line["where"]["width"] > line["where"]["height"] for line in made().lines("pixels-hidden")} == {True, False}
     assert len({line["where"]["grey"] for line in made().lines("pixels-hidden")}) > 2
 

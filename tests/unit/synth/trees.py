@@ -37,6 +37,8 @@ OFTEN = Rates(
     uid_conflict=120,
     sent_again=120,
     clinical_dirt=600,
+    compressed=300,
+    heads=200,
 )
 TINY = Design(
     name="tiny",
@@ -146,10 +148,10 @@ def at(path: Path, where: str) -> bytes:
             return content(path)[:128]
         case "trailing":
             return content(path)[-200:]
-        case "tail":
-            return bytes(opened(path).PixelData)[-200:]
         case "name":
             return path.name.encode()
+        case _ if where == "tail" or where.startswith("7FE00010 "):
+            return bytes(opened(path).PixelData)
     level: Any = _unread(path).file_meta if where.startswith("0002") else _unread(path)
     for part in where.split("."):
         tag, _, number = part.partition("[")

@@ -123,6 +123,8 @@ class PolicyFiles:
     def _elements(self, profile: str, rules: Mapping[str, Any], vocabularies: Document) -> Document:
         resolved = {}
         for keyword, rule in rules.items():
+            if missing := set(rule.get("needs", ())) - set(rules):
+                off(f"{profile}: {keyword}", f"it needs {min(missing)}, which is not listed beside it")
             tag = self._dictionary.tag_of(keyword)
             resolved[f"{tag:08X}"] = self._rule(f"{profile}: {keyword}", keyword, tag, rule, vocabularies)
         return resolved
@@ -140,6 +142,10 @@ class PolicyFiles:
                 vocabularies[name] = self._vocabulary(name)
         if rule.get("list"):
             _check_list(place, rule, vocabularies[rule["list"]])
+        if "dummy" in rule:
+            _check_dummy(place, rule, resolved, vocabularies)
+        if "needs" in rule:
+            resolved["needs"] = sorted(f"{self._dictionary.tag_of(each):08X}" for each in rule["needs"])
         return resolved
 
     def _vocabulary(self, name: str) -> Document:
@@ -225,6 +231,16 @@ def _check_list(place: str, rule: Document, vocabulary: Document) -> None:
         off(place, f"the vocabulary {rule['list']} is of another kind")
     if rule.get("of") == "terms" and (again := twice(map(normal, vocabulary["terms"]))):
         off(place, f"{again!r} stands twice in {rule['list']}")
+
+
+def _check_dummy(place: str, rule: Document, resolved: Document, vocabularies: Document) -> None:
+    """A dummy is a term of the same list: nothing else would pass the verifier."""
+    lists = resolved.get("values", [rule["list"]] if rule["do"] == "vocabulary" else [])
+    terms = [vocabularies[each]["terms"] if isinstance(each, str) else each for each in lists]
+    if not terms or "else" in rule:
+        off(place, "a dummy is of no use here")
+    if unlisted := [each for at, each in enumerate(rule["dummy"]) if each not in terms[min(at, len(terms) - 1)]]:
+        off(place, f"its dummy {unlisted[0]!r} is not on its list")
 
 
 def _by_place(values: Any) -> list[Any]:

@@ -1,4 +1,5 @@
-"""Pictures of nobody: a body in slices, a film, a page, a fan, a mask; drawn in whole numbers, the same on every machine.
+"""Pictures of nobody: a body in slices, a head with a face, a film, a page, a fan, a mask; drawn in whole numbers, the same
+on every machine.
 
 Edges are soft, as anatomy's are; letters are sharp. Noise comes from a hash of the picture's key, since NumPy's own
 generators and transcendental functions may differ between versions and processors.
@@ -31,6 +32,8 @@ def drawn(picture: Picture) -> Array:
     match picture.style:
         case "body":
             frame = _slice(picture)
+        case "head":
+            frame = _head(picture)
         case "film":
             frame = _film(picture)
         case "mask":
@@ -98,6 +101,26 @@ def _slice(picture: Picture) -> Array:
     right = _inside(_ellipse(picture, CENTRE - 20, CENTRE + 180 + shift, tall, lung), rim, 14)
     spine = _inside(_ellipse(picture, CENTRE + 190, CENTRE, 60, 60), EDGE, 14)
     grey = 24 + body * 16 - (left + right) * 12 + spine * 6 + _noise(picture, picture.level)
+    frame: Array = np.clip(grey, 0, 4095).astype(np.uint16)
+    return frame
+
+
+def _head(picture: Picture) -> Array:
+    """Skin, skull and brain; below the brow a nose before the face, orbits, air behind the nose, and the spine."""
+    wide, high, _, _, shift = picture.anatomy
+
+    def shape(y: int, x: int, tall: int, broad: int, soft: int = 13) -> Array:
+        return _inside(_ellipse(picture, y, CENTRE + x, tall, broad), EDGE, soft)
+
+    skin = shape(CENTRE, 0, high + 100, wide - 90)
+    bone = shape(CENTRE, 0, high + 60, wide - 125, 11) - shape(CENTRE, 0, high + 15, wide - 165, 11)
+    air = np.zeros_like(skin)
+    if picture.level < CENTRE:  # counted from the chin
+        nose = shape(CENTRE - high - 85 + shift, 0, 60, 40)
+        skin, air = np.maximum(skin, nose), shape(CENTRE - high + 60, 0, 80, 30)
+        orbits = np.maximum(*(shape(CENTRE - high + 20, side, 45, 60) for side in (-110, 110)))
+        bone = np.maximum(np.clip(bone - orbits, 0, 64), shape(CENTRE + 60, 0, 90, 60))
+    grey = 24 + skin * 16 + bone * 14 - air * 15 + _noise(picture, picture.level)
     frame: Array = np.clip(grey, 0, 4095).astype(np.uint16)
     return frame
 

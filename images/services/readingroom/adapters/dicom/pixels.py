@@ -218,6 +218,7 @@ def _decoded(data: bytes, syntax: str, shape: Shape) -> Array:
         "pixel_representation": int(shape.signed),
         "photometric_interpretation": shape.photometric,
         "pixel_keyword": "PixelData",
+        "correct_unused_bits": False,  # what hides there must be seen
     }
     try:
         with warnings.catch_warnings():
@@ -230,6 +231,12 @@ def _decoded(data: bytes, syntax: str, shape: Shape) -> Array:
     if array.shape != (shape.rows, shape.columns):
         raise FileHeld(Reason.CODESTREAM_DOUBTFUL)
     return array
+
+
+def bone_share(samples: Array, slope: float, intercept: float) -> float:
+    """How much of what is denser than -300 HU is denser than 300 HU: bone, and whatever is as bright."""
+    dense, bone = (int(np.count_nonzero(samples > (limit - intercept) / slope)) for limit in (-300, 300))
+    return bone / dense if dense else 0.0
 
 
 def strokes_in(samples: Array) -> int:

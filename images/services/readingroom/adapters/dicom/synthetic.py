@@ -1,8 +1,8 @@
 """Part 10 files of planned images, by a writer of its own: it writes what an engine must survive and pydicom would refuse.
 
-Explicit and implicit little endian, deflated, RLE. Deflated data is stored, not squeezed, and RLE is literal runs: what
-a library squeezes depends on its version, and the same seed must give the same bytes. PS3.5 section 7, A.1, A.4.2, A.5,
-annex G; PS3.10 section 7.1.
+Explicit and implicit little endian, deflated, RLE, and what `packed` encodes. Deflated data is stored, not squeezed, and RLE
+is literal runs: what a library squeezes depends on its version, and the same seed must give the same bytes. PS3.5 section 7,
+A.1, A.4.2, A.5, annex G; PS3.10 section 7.1.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Final
 
 import numpy as np
 
+from readingroom.adapters.dicom.packed import codestream
 from readingroom.adapters.dicom.phantom import drawn, packed
 from readingroom.domain.deid.elements import LONG_VRS
-from readingroom.domain.synth.centres import DEFLATED, IMPLICIT, RLE
-from readingroom.domain.synth.plans import SOP_CLASS, SOP_INSTANCE, Field, Fields, Image, Picture
+from readingroom.domain.synth.centres import DEFLATED, EXPLICIT, IMPLICIT, RLE
+from readingroom.domain.synth.plans import SOP_CLASS, SOP_INSTANCE, Field, Fields, Frame, Image, Picture
 
 PIXEL_DATA: Final = 0x7FE00010
 IMPLEMENTATION_UID: Final = "2.999.0"  # below the arc of examples, like every UID of the generator
@@ -59,8 +60,8 @@ class Part10:
             self._shared, self._form = image.shared, form
             self._encoded = {tag: _element(tag, field, form) for tag, field in image.shared.items()}
         elements = {**self._encoded, **{tag: _element(tag, field, form) for tag, field in image.own.items()}}
-        if image.picture and syntax == RLE:
-            elements[PIXEL_DATA] = _compressed(image.picture, image.frame.tail)
+        if image.picture and syntax not in {EXPLICIT, IMPLICIT, DEFLATED}:
+            elements[PIXEL_DATA] = _compressed(image.picture, image.frame)
         elif image.picture:
             elements[PIXEL_DATA] = _native(image.picture, form)
         body = b"".join(elements[tag] for tag in sorted(elements))
@@ -120,9 +121,12 @@ def _native(picture: Picture, form: _Form) -> bytes:
     return _element(PIXEL_DATA, ("OW" if picture.allocated == 16 else "OB", data), form)
 
 
-def _compressed(picture: Picture, tail: bytes) -> bytes:
+def _compressed(picture: Picture, frame: Frame) -> bytes:
     """One frame in one fragment, after an empty offset table. PS3.5 A.4."""
-    stream = _run_lengths(drawn(picture).tobytes(), picture) + tail
+    if frame.syntax == RLE:
+        stream = _run_lengths(drawn(picture).tobytes(), picture) + frame.tail
+    else:
+        stream = codestream(picture, drawn(picture), frame.syntax, frame.marks, frame.tail)
     stream += b"\0" * (len(stream) % 2)
     head = struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", UNDEFINED)
     return head + ITEM + struct.pack("<I", 0) + ITEM + struct.pack("<I", len(stream)) + stream + SEQUENCE_END

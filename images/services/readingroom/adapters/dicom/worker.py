@@ -16,7 +16,7 @@ from typing import Any, Final
 from readingroom.adapters.dicom import write
 from readingroom.adapters.dicom.dictionary import REGISTERED
 from readingroom.adapters.dicom.door import names_given
-from readingroom.adapters.dicom.pixels import Shape, frames, shape_of, strokes_in, whole_pixels
+from readingroom.adapters.dicom.pixels import Shape, bone_share, frames, shape_of, strokes_in, whole_pixels
 from readingroom.adapters.dicom.prescan import ENCAPSULATED, EXPLICIT, Scan
 from readingroom.adapters.dicom.read import read
 from readingroom.adapters.dicom.source import Source
@@ -33,6 +33,7 @@ from readingroom.domain.deid.profile import Do, Profile, profile_set
 
 Document = Mapping[str, Any]
 MODALITY: Final = 0x00080060
+CT_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.2"
 CLEAN_PIXELS: Final = "clean-pixels"  # action: frames that lost spare bits or what is no sample
 CUT_TRAILING: Final = "cut-trailing"  # action: something stood after the last element
 
@@ -156,6 +157,8 @@ class Worker:
         shape, suspect, touched = file.shape, doubt.is_suspect(file.scan.elements), 0
         length = shape.frame_bytes * shape.frames
         encapsulated = file.pixels.fragments is not None
+        nameless = file.uids["class"] == CT_IMAGE and doubt.names_no_part(file.scan.elements, file.profile)
+        units = doubt.hounsfield(file.scan.elements) if nameless else None
         if encapsulated:
             head, table_at = write.encapsulated_head(shape.frames)
             table_at += os.fstat(out).st_size
@@ -166,6 +169,8 @@ class Worker:
         lengths: list[int] = []
         for frame in frames(file.scan, file.pixels, shape):
             doubt.check_strokes(strokes_in(frame.samples), suspect=suspect)
+            if units:
+                doubt.check_bone(bone_share(frame.samples, *units))
             touched += frame.touched
             data = write.fragment(frame.data) if encapsulated else frame.data
             lengths.append(len(data))

@@ -7,7 +7,7 @@ nothing. PS3.15 Annex E, Basic Application Level Confidentiality Profile, and th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,42 +61,64 @@ def _level(
     elements: Elements, rules: Mapping[int, Rule], context: Context, decided: Decided, place: str
 ) -> list[Written]:
     """One level: the top one, or an item."""
-    written: list[Written] = []
+    answers: list[tuple[Element, Rule, Written | None, str]] = []
     for element in elements:
         if element.tag == PIXEL_DATA and not place:
             continue  # pixels have a way of their own
         rule = rules.get(element.tag)
         if rule is None:
             _note(decided, place, element, REMOVE, "", "not listed")
-            continue
-        new, why = _one(element, rule, context, decided, place)
-        if new is not None:
+        else:
+            answers.append((element, rule, *_one(element, rule, context, decided, place)))
+    there = _there(new for _, _, new, _ in answers if new)
+    written: list[Written] = []
+    for element, rule, new, why in answers:
+        if new is not None and rule.needs <= there:
             written.append(new)
-        _note(decided, place, element, rule.do if new is not None else REMOVE, rule.name, why)
+            _note(decided, place, element, rule.do, rule.name, why)
+        else:
+            _note(decided, place, element, REMOVE, rule.name, why if new is None else "what it needs may not stay")
     return written
+
+
+def _there(written: Iterable[Written]) -> set[int]:
+    """The tags of what holds anything."""
+    return {each.tag for each in written if each.value or each.items}
 
 
 def _complete(written: list[Written], rules: Mapping[int, Rule]) -> bool:
     """Whether all that is required at a level is there."""
-    there = {each.tag for each in written if each.value or each.items}
+    there = _there(written)
     return all(tag in there for tag, rule in rules.items() if rule.required)
 
 
 def _one(element: Element, rule: Rule, context: Context, decided: Decided, place: str) -> tuple[Written | None, str]:
     vr = element.vr if element.vr in rule.vrs else rule.vrs[0]
     if element.vr not in rule.vrs and (element.vr != "UN" or context.swapped or element.items is not None):
-        return None, "another VR than the dictionary's"
-    if rule.do in {Do.RECURSE, Do.CODE}:
-        new = _sequence(element, rule, context, decided, place)
-        return new, "rule" if new else "no item may stay"
+        return _instead(element, rule, vr), "another VR than the dictionary's"
     if rule.do is Do.EMPTY:
         return Written(element.tag, vr), "rule"
-    value = None if element.items is not None else _value(element, rule, vr, context)
+    if rule.do in {Do.RECURSE, Do.CODE}:
+        new = _sequence(element, rule, context, decided, place)
+        return (new, "rule") if new else (_instead(element, rule, vr), "no item may stay")
+    value = _value(element, rule, vr, context)
     if value is not None:
         return Written(element.tag, vr, value), "rule"
-    if rule.otherwise is Otherwise.EMPTY or not element.value:
-        return Written(element.tag, vr), "nothing of the value may stay"
-    return None, "nothing of the value may stay"
+    return _instead(element, rule, vr), "nothing of the value may stay"
+
+
+def _instead(element: Element, rule: Rule, vr: str) -> Written | None:
+    """What stands where nothing of an element may stay. PS3.15 table E.1-1: D a dummy, Z a dummy or nothing, X removed.
+
+    An element that held nothing stays empty. Raises `FileRejected` where only a false value could stand.
+    """
+    if element.items is None and not element.value:
+        return Written(element.tag, vr)
+    if rule.dummy:
+        return Written(element.tag, vr, "\\".join(rule.dummy).encode("ascii"))
+    if rule.otherwise is Otherwise.REJECT:
+        raise FileRejected(Reason.MALFORMED)
+    return Written(element.tag, vr) if rule.otherwise is Otherwise.EMPTY else None
 
 
 def _sequence(element: Element, rule: Rule, context: Context, decided: Decided, place: str) -> Written | None:
@@ -107,7 +129,7 @@ def _sequence(element: Element, rule: Rule, context: Context, decided: Decided, 
             items += [code] if code else []
         else:
             inner = _level(item, rule.items, context, decided, f"{place}{element.tag:08X}[{number}].")
-            items.append(inner if _complete(inner, rule.items) else [])
+            items += [inner] if _complete(inner, rule.items) else []
     return Written(element.tag, "SQ", items=items) if any(items) else None
 
 

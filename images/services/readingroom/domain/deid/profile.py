@@ -33,6 +33,7 @@ class Otherwise(StrEnum):
 
     DROP = "drop"
     EMPTY = "empty"
+    REJECT = "reject"  # the file: no honest dummy exists
 
 
 class TextGate(StrEnum):
@@ -65,6 +66,8 @@ class Rule:
     name: str  # its keyword, for the explain log
     required: bool = False  # nothing left, or absent: the file is rejected
     otherwise: Otherwise = Otherwise.DROP
+    dummy: tuple[str, ...] = ()  # what stands in for a value that may not stay, place by place
+    needs: frozenset[int] = frozenset()  # elements of the same level without which this one says nothing
     range: tuple[float, float] | None = None
     values: tuple[frozenset[str], ...] = ()  # of each position; the last stands for all that follow
     list: str = ""
@@ -172,6 +175,8 @@ def _rule(document: Mapping[str, Any], lists: Mapping[str, Any]) -> Rule:
         name=document["name"],
         required=document.get("required", False),
         otherwise=Otherwise(document.get("else", "drop")),
+        dummy=tuple(document.get("dummy", ())),
+        needs=frozenset(int(tag, 16) for tag in document.get("needs", ())),
         range=(bounds[0], bounds[1]) if bounds else None,
         values=tuple(
             frozenset(lists[each]["terms"] if isinstance(each, str) else each) for each in document.get("values", ())

@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable
 from datetime import date, timedelta
+from itertools import zip_longest
 from typing import Final
 
 from readingroom.domain.deid.elements import WORD
@@ -60,11 +61,12 @@ def kept(rule: Rule, vr: str, value: bytes, known: Known) -> bytes | None:
 
 
 def _code_string(rule: Rule, parts: list[str]) -> bytes | None:
-    """Each value that its place allows; another leaves its place empty."""
+    """Each value that its place allows; another leaves its place to the dummy, or empty."""
     if not rule.values:
         return None
     places = [rule.values[min(place, len(rule.values) - 1)] for place in range(len(parts))]
-    stay = [part if part in allowed else "" for part, allowed in zip(parts, places, strict=True)]
+    rows = zip_longest(parts, places, rule.dummy[: len(parts)], fillvalue="")
+    stay = [part if not part or part in allowed else dummy for part, allowed, dummy in rows]
     return "\\".join(stay).rstrip("\\").encode("ascii") or None
 
 

@@ -1,7 +1,8 @@
 """The table of places where identifiers hide, and how one row is placed and put into the key at once.
 
 A row names facts in braces; each is a line of the key. A path is an element path, an element of the file meta
-information (group 0002), or a word: preamble, trailing, tail (after the codestream), name (of the file).
+information (group 0002), or a word: preamble, trailing, tail (after the codestream), name (of the file). What stands in a
+codestream, or after one of any syntax, is named by the element that holds it.
 """
 
 from __future__ import annotations
@@ -60,18 +61,24 @@ def place(row: Place, draft: Draft, facts: Mapping[str, str]) -> Draft:
 
 
 def _placed(row: Place, draft: Draft, text: str) -> Draft:
-    data = text.encode(row.encoding).ljust(row.size, b"\0")
+    data, frame = text.encode(row.encoding).ljust(row.size, b"\0"), draft.frame
     match row.path:
-        case "preamble":
-            return replace(draft, frame=replace(draft.frame, preamble=data[:PREAMBLE]))
-        case "trailing":
-            return replace(draft, frame=replace(draft.frame, trailing=data))
-        case "tail":
-            return replace(draft, frame=replace(draft.frame, tail=data, syntax=RLE))
         case "name":
             return replace(draft, name=text)
-    binary = row.vr in {"OB", "OW", "UN"}
-    return _written(draft, row.path, row.vr, int(text) if row.vr == "UL" else data if binary else text)
+        case "preamble":
+            frame = replace(frame, preamble=data[:PREAMBLE])
+        case "trailing":
+            frame = replace(frame, trailing=data)
+        case "tail":
+            frame = replace(frame, tail=data, syntax=RLE)
+        case "7FE00010 after":
+            frame = replace(frame, tail=data)
+        case "7FE00010 application" | "7FE00010 comment":
+            frame = replace(frame, marks=(*frame.marks, (row.path.split()[1], data)))
+        case _:
+            binary = row.vr in {"OB", "OW", "UN"}
+            return _written(draft, row.path, row.vr, int(text) if row.vr == "UL" else data if binary else text)
+    return replace(draft, frame=frame)
 
 
 def _written(draft: Draft, path: str, vr: str, value: Value) -> Draft:

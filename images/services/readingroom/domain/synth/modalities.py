@@ -22,6 +22,8 @@ class Kind(StrEnum):
     DX = "dx"
     CT = "ct"
     LOCALISER = "localiser"
+    HEAD = "head"  # by CT
+    BRAIN = "brain"  # by MR
     MR = "mr"
     MG = "mg"
     US = "us"
@@ -46,6 +48,8 @@ OBJECTS: Final[Mapping[Kind, Object]] = {
     Kind.DX: Object(modality="DX", sop_class="1.2.840.10008.5.1.4.1.1.1.1"),
     Kind.CT: Object(modality="CT", sop_class="1.2.840.10008.5.1.4.1.1.2"),
     Kind.LOCALISER: Object(modality="CT", sop_class="1.2.840.10008.5.1.4.1.1.2"),
+    Kind.HEAD: Object(modality="CT", sop_class="1.2.840.10008.5.1.4.1.1.2"),
+    Kind.BRAIN: Object(modality="MR", sop_class="1.2.840.10008.5.1.4.1.1.4"),
     Kind.MR: Object(modality="MR", sop_class="1.2.840.10008.5.1.4.1.1.4"),
     Kind.MG: Object(modality="MG", sop_class="1.2.840.10008.5.1.4.1.1.1.2"),
     Kind.US: Object(modality="US", sop_class="1.2.840.10008.5.1.4.1.1.6.1"),
@@ -56,7 +60,9 @@ OBJECTS: Final[Mapping[Kind, Object]] = {
     Kind.STRUCTURES: Object(modality="RTSTRUCT", sop_class="1.2.840.10008.5.1.4.1.1.481.3", image=False),
 }
 FILMS: Final = frozenset({Kind.CR, Kind.DX})
-SLICES: Final = frozenset({Kind.CT, Kind.MR})
+HEADS: Final = frozenset({Kind.HEAD, Kind.BRAIN})
+SLICES: Final = HEADS | {Kind.CT, Kind.MR}
+NAME_PART: Final = frozenset({"00081030", "0008103E", "00180015", "00181030"})  # where words tell what is in view
 IMAGES: Final = frozenset(kind for kind, each in OBJECTS.items() if each.image)
 CHEST: Final = sequence({0x00080100: ("SH", "51185008"), 0x00080102: ("SH", "SCT"), 0x00080104: ("LO", "Chest")})
 
@@ -73,6 +79,8 @@ def technique(kind: Kind, maker: Maker, stream: Stream) -> dict[int, Field]:
             return common | _ct(kind, maker, stream)
         case Kind.MR:
             return common | _mr(stream)
+        case Kind.HEAD | Kind.BRAIN:
+            return _head(kind, common, maker, stream)
         case Kind.CR | Kind.DX | Kind.MG:
             return common | _film(kind, stream)
         case Kind.US:
@@ -106,6 +114,16 @@ def _ct(kind: Kind, maker: Maker, stream: Stream) -> dict[int, Field]:
         0x00281052: ("DS", "-1024"),
         0x00281053: ("DS", "1"),
     }
+
+
+def _head(kind: Kind, common: dict[int, Field], maker: Maker, stream: Stream) -> dict[int, Field]:
+    """By MR a head in words; by CT one by its body part, by a description alone, or by no word at all."""
+    if kind is Kind.BRAIN:
+        return common | _mr(stream) | {0x0008103E: ("LO", "T1 MPRAGE brain"), 0x00180015: ("CS", "BRAIN")}
+    part, words = stream.pick((("HEAD", "CT head"), ("", "CT head"), ("", "Follow-up")))
+    named: dict[int, Field] = {0x00081030: ("LO", words), 0x0008103E: ("LO", "Axial 5.0"), 0x00180015: ("CS", part)}
+    fields = common | _ct(kind, maker, stream) | named
+    return {tag: field for tag, field in fields.items() if tag != 0x00082218}
 
 
 def _mr(stream: Stream) -> dict[int, Field]:
@@ -163,6 +181,8 @@ def picture(kind: Kind, design: Design, stream: Stream) -> Picture:
     match kind:
         case Kind.CT | Kind.MR:
             return Picture(style="body", rows=design.ct, columns=design.ct, anatomy=anatomy, noise=noise)
+        case Kind.HEAD | Kind.BRAIN:
+            return Picture(style="head", rows=design.ct, columns=design.ct, anatomy=anatomy, noise=noise)
         case Kind.LOCALISER:
             return Picture(style="film", rows=design.ct, columns=design.ct, anatomy=anatomy, noise=noise)
         case Kind.CR | Kind.DX | Kind.MG:

@@ -44,7 +44,7 @@ class Burn:
 class Picture:
     """What an image shows, in whole numbers: an adapter draws it, the same on every machine."""
 
-    style: str  # body | film | page | fan | mask
+    style: str  # body | head | film | page | fan | mask
     rows: int
     columns: int
     frames: int = 1
@@ -67,6 +67,9 @@ class Frame:
     preamble: bytes = b""
     meta: Fields = field(default_factory=dict)
     trailing: bytes = b""
+    marks: tuple[
+        tuple[str, bytes], ...
+    ] = ()  # segments that no decoder needs: application or comment, and what it holds
     tail: bytes = b""  # after the codestream of each frame, where pixels are encapsulated
     keep: int | None = None  # thousandths of the file that arrived
 
@@ -140,6 +143,8 @@ class Rates:
     uid_conflict: int = 4
     sent_again: int = 6
     clinical_dirt: int = 350  # of clinical fields that have a dirty form
+    compressed: int = 150  # of series that a centre would send plain
+    heads: int = 40  # of CT and MR studies: one more series, with a face in view
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from readingroom.domain.synth import hiding, modalities, objects
+from readingroom.domain.synth import hiding, modalities, objects, packing
 from readingroom.domain.synth.drawing import drawn
 from readingroom.domain.synth.facts import facts_of
 from readingroom.domain.synth.hiding import Draft, place
 from readingroom.domain.synth.key import Class, Entry, Must
-from readingroom.domain.synth.modalities import OBJECTS, SLICES, Kind
+from readingroom.domain.synth.modalities import HEADS, OBJECTS, SLICES, Kind
 from readingroom.domain.synth.plans import (
     SERIES_UID,
     SOP_CLASS,
@@ -102,8 +102,10 @@ def _series_of(setting: Setting) -> Iterator[Series]:
             for number, (kind, share) in enumerate(chances, 3):
                 if stream.chance(share):
                     yield Series(kind=kind, number=number, instances=1, refers_to=refers)
+            yield from _head(setting, Kind.HEAD)
         case "mr":
             yield Series(kind=Kind.MR, number=1, instances=min(stream.between(20, 40), design.slices[1]))
+            yield from _head(setting, Kind.BRAIN)
         case "mg":
             yield Series(kind=Kind.MG, number=1, instances=4)
         case "us":
@@ -113,15 +115,24 @@ def _series_of(setting: Setting) -> Iterator[Series]:
             yield Series(kind=kind, number=1, instances=1 + stream.chance(200))
 
 
+def _head(setting: Setting, kind: Kind) -> Iterator[Series]:
+    """One more series of the same visit, with the head in view."""
+    stream = setting.stream.child("head")
+    if stream.chance(setting.design.rates.heads):
+        yield Series(kind=kind, number=20, instances=min(stream.between(20, 40), setting.design.slices[1]))
+
+
 def _files(setting: Setting, series: Series) -> Iterator[Planned]:
     stream = setting.stream.child("series", series.number)
     shown = _picture(series, setting.design, stream)
     draft = _drafted(setting, series, stream, shown)
+    apart = setting.stream.child("packing", series.number)
+    draft = packing.packed(shown, draft, setting.facts, setting.design.rates, apart)
     uids = instance_uids(setting.study, series)
     chosen = stream.below(len(uids))  # the instance that bears the faults of one file
     for number, uid in enumerate(uids, 1):
         name = f"{draft.name}-{setting.study.number}-{series.number}-{number}" if draft.name else uid
-        entries = draft.entries if number == 1 else ()
+        entries = (*(draft.entries if number == 1 else ()), *_in_view(series.kind))
         picture = shown and replace(shown, level=200 + 600 * number // (len(uids) + 1))
         if picture and (series.kind not in SLICES or number == chosen + 1):
             picture, more = drawn(series.kind, picture, setting.facts, setting.design.rates, stream)
@@ -170,11 +181,23 @@ def _drafted(setting: Setting, series: Series, stream: Stream, shown: Picture | 
 
 def _in_turn(setting: Setting, series: Series) -> Sequence[hiding.Place]:
     """Rows that serve the kind, a few at a time, so that all of them come about."""
-    rows = [row for row in hiding.HIDING if series.kind in row.kinds]
+    rows = [row for row in hiding.HIDING if series.kind in row.kinds and not _renames(row, series)]
     if not rows:
         return ()
     start = setting.stream.child("hiding", series.number).below(len(rows))
     return [rows[(start + step) % len(rows)] for step in range(min(setting.design.hidden, len(rows)))]
+
+
+def _renames(row: hiding.Place, series: Series) -> bool:
+    """Whether a row would take away the only word that tells a head, or put another in its place."""
+    return series.kind in HEADS and row.path in modalities.NAME_PART
+
+
+def _in_view(kind: Kind) -> Iterator[Entry]:
+    if kind in HEADS:
+        yield Entry(
+            kind=Class.PIXELS, fault="head in view", where="file", was="", must=Must.HELD, reason="faces-possible"
+        )
 
 
 def _kept(fields: Fields, series: Series) -> Iterator[Entry]:

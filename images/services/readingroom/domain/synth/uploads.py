@@ -155,7 +155,9 @@ def _cut_short(image: Image, entries: tuple[Entry, ...]) -> Sent:
         if isinstance(entry.where, str) and entry.where[:4] not in {"7FE0", "FFFC", "trai", "tail"}
     )
     short = _whole("a file that ends too soon", Must.REJECTED, "truncated")
-    return Sent(file=replace(image, frame=replace(image.frame, keep=ARRIVED, tail=b"")), entries=(*arrived, short))
+    return Sent(
+        file=replace(image, frame=replace(image.frame, keep=ARRIVED, tail=b"", marks=())), entries=(*arrived, short)
+    )
 
 
 def _other_birth_date(patient: Patient, study: Study, design: Design, stream: Stream, day: date) -> Sent:
