@@ -6,6 +6,7 @@ added to the roster, and go with it. Nothing here has a way in that a person has
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from playwright.sync_api import BrowserContext, Error, Page
 
 from images import build
 from infra import places
-from readingroom.contract import FRONT_DOOR_PORT, NODE_ADDRESS, PORTAL_HOST, project_host
+from readingroom.contract import FRONT_DOOR_PORT, POD_RANGE, PORTAL_HOST, project_host
 from tests.cluster.browser import browser, totp
 from tests.cluster.kernel import Kernel
 from tests.network_door import Site
@@ -35,6 +36,7 @@ ROOM = "t-room"
 PORTAL = f"https://{PORTAL_HOST}:{FRONT_DOOR_PORT}"
 ENVIRONMENT = "imaging-cpu"
 ROOT = "readingroom-ca.pem"
+NODE_SEEN = str(next(ipaddress.ip_network(POD_RANGE).hosts()))  # what a pod takes the node for, through a service
 CENTRE = "TDOOR"  # of the hospital that sends over the network
 LOOKS_AFTER = 7.0  # seconds: the hub asks every five whether a workspace is still there
 
@@ -225,7 +227,7 @@ def hospital() -> Iterator[Site]:
         site = Site(Path(work), trusted=str(places.state(ROOT)))
         peers = [
             {"ae_title": title, "centre": CENTRE, "fingerprints": [site.fingerprint("abc")], "addresses": [address]}
-            for title, address in (("PACS_ABC", NODE_ADDRESS), ("FAR", "192.0.2.7"))
+            for title, address in (("PACS_ABC", NODE_SEEN), ("FAR", "198.51.100.7"))
         ]
         state.mkdir(mode=0o700, exist_ok=True)
         (state / "peers.yaml").write_text(json.dumps({"ae_title": "ROOM", "peers": peers}))
