@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import ssl
 import stat
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -276,6 +280,20 @@ def refusing(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
     yield 0xC001, None
 
 
+def of_two_minds(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    """By its own count, a series holds more than it lists."""
+    for status, one in pacs.honest(archive, asked):
+        if one is not None and "NumberOfSeriesRelatedInstances" in asked:
+            one.NumberOfSeriesRelatedInstances = "3"
+        yield status, one
+
+
+def test_a_series_that_holds_more_than_is_listed_is_said(site: Site) -> None:
+    with pacs.fake(site, find=of_two_minds):
+        planned = json.loads(run(*site.plan(), "--json").stdout)
+    assert (planned["found"], planned["series"], planned["differing"]) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("find", [shouting, refusing])
 def test_an_answer_that_is_none_is_one_line(site: Site, find: Any) -> None:
     with pacs.fake(site, find=find):
@@ -380,3 +398,67 @@ def test_a_pacs_that_is_not_there_is_one_line_after_its_pauses(site: Site) -> No
     done = run(*site.run())
     assert done.returncode == 1
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["calling PACS", "not now"]
+
+
+def silent(link: socket.socket) -> None:
+    """Takes the call and says nothing."""
+
+
+def of_the_web(link: socket.socket) -> None:
+    link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def huge(link: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(struct.pack(">BBI", 2, 0, 0xFFFFFFFF) + bytes(100_000))
+
+
+def trickling(link: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(struct.pack(">BBI", 2, 0, 60_000))
+        for _ in range(100):
+            link.sendall(b"x")
+            time.sleep(0.1)
+
+
+def gone(link: socket.socket) -> None:
+    link.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("say", [silent, of_the_web, huge, trickling, gone])
+def test_what_is_no_pacs_is_one_line_and_soon(site: Site, say: Any) -> None:
+    site.bounds = {"answer_seconds": 1, "association_seconds": 2}
+    started = time.monotonic()
+    with pacs.raw(site, say):
+        done = run(*site.plan())
+        assert time.monotonic() - started < 8
+    assert done.returncode == 1
+    assert one_line(done).startswith("not now: calling PACS")
+
+
+def test_a_pacs_with_tls_must_be_the_one_that_is_named(site: Site) -> None:
+    room = RoomSite(site.work)
+    site.tls = {"certificate": "abc.crt", "key": "abc.key", "authority": "ca.crt", "name": "door.test"}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(room.work / "door.crt", room.work / "door.key")
+    context.load_verify_locations(room.work / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with pacs.fake(site, tls=context) as archive:
+        site.tls["name"] = "other.test"
+        assert run(*site.run()).returncode == 1
+        assert archive.asked == []
+        site.tls["name"] = "door.test"
+        assert run(*site.run()).returncode == 0
+    assert site.inbox() == instances(1)
+
+
+def test_where_there_is_no_room_for_a_study_it_is_said_and_nothing_of_it_goes_on(site: Site) -> None:
+    site.bounds["spool_bytes"] = 12_000
+    with pacs.fake(site, [image(1, 1), image(1, 2)]):
+        done = run(*site.run())
+        assert done.returncode == 1
+        assert "no room" in done.stderr
+        assert site.inbox() == []
+        site.bounds["spool_bytes"] = 1_000_000
+        assert run(*site.run()).returncode == 0
+    assert site.inbox() == instances(1, 2)

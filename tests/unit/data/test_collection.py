@@ -185,9 +185,7 @@ class FakePacs:
 
     def studies(self, query: Query) -> Sequence[Study]:
         self.asked += 1
-        return (
-            [Study(uid=f"1.2.{n}", day=DAY, accession="") for n in range(1, self.lists + 1)] if query.day == DAY else []
-        )
+        return [Study(uid=f"1.2.{n}", day=DAY) for n in range(1, self.lists + 1)] if query.day == DAY else []
 
     def content(self, study: Study, question: Question) -> Content:
         self.asked += 1

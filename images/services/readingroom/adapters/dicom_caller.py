@@ -11,9 +11,10 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -52,6 +53,7 @@ MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 IMPLICIT: Final = "1.2.840.10008.1.2"
 MOST_CONTEXTS: Final = 127  # of 128, PS3.8 section 9.3.2.2: one is for the question itself
+ASSOCIATION_SECONDS: Final = 30.0  # for an association to be agreed to, and to be released
 LARGEST_ANSWER: Final = 64 << 10
 QUEUED: Final = 16  # messages of a C-GET that were not looked at yet
 LONGEST_TEXT: Final = 64
@@ -137,9 +139,9 @@ class _Link(BoundedSocket):
 class _Answers(BoundedDimse):
     """Messages of the other side, so many and no more."""
 
-    def __init__(self, association: _Call, most: int, queued: int) -> None:
+    def __init__(self, association: _Call, most: int) -> None:
         super().__init__(association)
-        self._left, self._queued = most, queued
+        self._left, self._queued = most, QUEUED if association.arriving else most
 
     def crowded(self) -> bool:
         """See `BoundedDimse`."""
@@ -194,13 +196,13 @@ class _Call(Association):
         self.bind(evt.EVT_C_STORE, stored)
 
     def end(self) -> None:
-        """Released if it still can be, and closed whatever happens."""
-        if self.is_established:
-            self.release()
+        """Closed, whatever the other side does."""
+        for close in (partial(self.secured.shutdown, socket.SHUT_RDWR), self.secured.close) if self.secured else ():
+            with suppress(OSError):
+                close()
+        self.dul.kill_dul()
+        self.dul.join()
         self.kill()
-        with suppress(OSError):
-            if self.secured:
-                self.secured.close()
         if self.is_alive():
             self.join()
 
@@ -210,19 +212,23 @@ def _called(  # noqa: PLR0913 (what an association is made of)
     title: str,
     remote: Remote,
     proposed: Sequence[PresentationContext],
+    *,
     limits: Limits,
     seconds: float,
-    *,
-    arriving: Arriving | None = None,
     most: int,
-    queued: int = QUEUED,
+    arriving: Arriving | None = None,
 ) -> Iterator[_Call]:
-    """An association that is established. Raises `TryAgain` when the other side is away or wants none."""
+    """An association that is established; released at the end, or cut off by an error.
+
+    The other side sends at most so many messages, each within so many seconds. Raises `TryAgain` when it is away or wants no
+    association.
+    """
     warnings.simplefilter("ignore")  # pydicom's hold what the other side sent
     entity = ApplicationEntity(ae_title=title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = seconds
+    entity.dimse_timeout = entity.network_timeout = seconds
+    entity.acse_timeout = min(seconds, ASSOCIATION_SECONDS)
     call = _Call(entity, remote, limits, arriving)
-    call.dimse = _Answers(call, most, queued)
+    call.dimse = _Answers(call, most)
     for number, context in enumerate(proposed):
         context.context_id = 2 * number + 1
     call.requestor.requested_contexts = list(proposed)
@@ -239,6 +245,7 @@ def _called(  # noqa: PLR0913 (what an association is made of)
             )
         call.start()
         yield call
+        call.release()
     finally:
         call.end()
 
@@ -250,7 +257,8 @@ class CalledPacs:
         """Without a spool it only asks."""
         self._title, self._pacs, self._bounds = set_up.ae_title, set_up.pacs, set_up.bounds
         self._listen, self._spool = set_up.listen, spool
-        self._question = Limits(association_seconds=self._bounds.question_seconds)
+        if self._pacs.tls:
+            client_context(self._pacs.tls)
 
     def studies(self, query: Query) -> Sequence[Study]:
         """See the port."""
@@ -259,7 +267,7 @@ class CalledPacs:
             "ModalitiesInStudy": query.modality,
             "AccessionNumber": query.accession,
         }
-        with self._asking() as call:
+        with self._calling(FIND) as call:
             return [
                 Study(
                     uid=answer["StudyInstanceUID"],
@@ -275,12 +283,12 @@ class CalledPacs:
         """See the port."""
         found: dict[str, Instance] = {}
         differing = odd = 0
-        with self._asking() as call:
+        with self._calling(FIND) as call:
             above = {"StudyInstanceUID": study.uid}
             wanted = {"Modality": "", "NumberOfSeriesRelatedInstances": ""}
             for series in self._find(call, "SERIES", {**above, **wanted}, "SeriesInstanceUID"):
                 uid = series["SeriesInstanceUID"]
-                if not is_uid(uid) or series["StudyInstanceUID"] not in {"", study.uid}:
+                if not is_uid(uid) or not series["Modality"] or series["StudyInstanceUID"] not in {"", study.uid}:
                     odd += 1
                 elif series["Modality"] in question.modalities:
                     listed, strange = self._instances(call, study.uid, series)
@@ -316,12 +324,12 @@ class CalledPacs:
         wanted.SOPInstanceUID = [instance.uid for instance in instances]
         try:
             if self._listen:
-                with self._calling([build_context(MOVE, [IMPLICIT])]) as call:
+                with self._calling(MOVE) as call:
                     self._status(call.send_c_move(wanted, self._title, MOVE))
             else:
                 arriving = spool.begin("", SystemClock().now())
                 try:
-                    with self._calling([build_context(GET, [IMPLICIT]), *self._kinds(instances)], arriving) as call:
+                    with self._calling(GET, self._kinds(instances), arriving) as call:
                         self._status(call.send_c_get(wanted, GET))
                 finally:
                     arriving.end()
@@ -349,30 +357,17 @@ class CalledPacs:
             yield context
 
     @contextmanager
-    def _calling(self, proposed: Sequence[PresentationContext], arriving: Arriving | None = None) -> Iterator[_Call]:
-        limits = cast("AwaitingSpool", self._spool).limits
+    def _calling(
+        self, model: str, kinds: Iterable[PresentationContext] = (), arriving: Arriving | None = None
+    ) -> Iterator[_Call]:
         with _called(
             self._title,
             self._pacs,
-            proposed,
-            limits,
-            self._bounds.answer_seconds,
-            arriving=arriving,
+            [build_context(model, [IMPLICIT]), *kinds],
+            limits=self._bounds.limits,
+            seconds=self._bounds.answer_seconds,
             most=2 * self._bounds.answers,
-        ) as call:
-            yield call
-
-    @contextmanager
-    def _asking(self) -> Iterator[_Call]:
-        bounds = self._bounds
-        with _called(
-            self._title,
-            self._pacs,
-            [build_context(FIND, [IMPLICIT])],
-            self._question,
-            bounds.answer_seconds,
-            most=2 * bounds.answers,
-            queued=bounds.answers,
+            arriving=arriving,
         ) as call:
             yield call
 
@@ -434,8 +429,8 @@ class CalledDoor:
         for at in range(0, len(todo), MOST_CONTEXTS):
             part = todo[at : at + MOST_CONTEXTS]
             proposed = [build_context(uid, [syntax]) for uid, syntax in part]
-            seconds = self._bounds.answer_seconds
-            with _called(self._title, self._door, proposed, Limits(), seconds, most=1 << 30) as call:
+            limits, seconds = Limits(), self._bounds.answer_seconds
+            with _called(self._title, self._door, proposed, limits=limits, seconds=seconds, most=1 << 30) as call:
                 for kind in part:
                     yield from self._send(call, kinds[kind])
 
@@ -453,7 +448,8 @@ class CalledDoor:
                 raise self._away("no answer came")
             if code in _BUSY and comment != Reason.OVER_LIMIT:
                 raise self._away("it says it is out of resources")
-            yield each.uid, "" if code == 0x0000 else Missing.REFUSED.value
+            refused = comment if comment in set(Reason) else Missing.REFUSED.value
+            yield each.uid, "" if code == 0x0000 else refused
 
     def _away(self, why: str) -> TryAgain:
         return TryAgain(

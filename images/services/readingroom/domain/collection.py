@@ -95,9 +95,17 @@ class Study:
     """A study as the PACS names it. `modalities` is empty where it does not say."""
 
     uid: str
-    day: date | None
+    day: date | None = None
     accession: str = ""
     modalities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Studies that fit the question, and how many answers did not."""
+
+    studies: tuple[Study, ...]
+    odd: int = 0
 
 
 def is_asked(study: Study, query: Query, question: Question) -> bool:
