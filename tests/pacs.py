@@ -106,7 +106,7 @@ def real(site: Site, files: Sequence[bytes]) -> Iterator[Site]:
         paths.append(store / f"{number:04}")
         paths[-1].write_bytes(content)
     (site.work / "qr.cfg").write_text(
-        f"NetworkTCPPort = {site.port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
+        f"NetworkTCPPort = {site.port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n"
         f"HostTable BEGIN\nagent = (AGENT, 127.0.0.1, {site.listen or 1})\nHostTable END\n"
         f"VendorTable BEGIN\nVendorTable END\nAETable BEGIN\nPACS {store} RW (200, 1024mb) ANY\nAETable END\n"
     )

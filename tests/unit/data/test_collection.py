@@ -254,20 +254,20 @@ def test_killed_before_any_change_of_the_disk_the_same_command_ends_it_and_what_
     work = tmp_path / "w"
     work.mkdir()
     points = spared = 0
-    for _ in stops(lambda: brought(work)):
+    for _ in stops(lambda: brought(work, lists=1)):
         points += 1
         assert acknowledged(work) <= there(work)
         spooled = {path.name.split("_")[1] for path in (work / "journal").glob("spool/*/[0-9]*")}
-        tally, pacs = brought(work)
-        assert there(work) == acknowledged(work) == EVERYTHING
-        assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (4, 4, 4, 0)
+        tally, pacs = brought(work, lists=1)
+        assert there(work) == acknowledged(work) == {"1.2.1.1", "1.2.1.2"}
+        assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (2, 2, 2, 0)
         assert not spooled & pacs.retrieved.keys()
         spared += len(spooled) > 0
         assert list((work / "journal").glob("spool/*/*")) == []
         shutil.rmtree(work)
         work.mkdir()
-    assert points > 50
-    assert spared > 10
+    assert points > 40
+    assert spared > 5
 
 
 def test_what_the_pacs_withholds_is_asked_for_thrice_and_again_by_the_next_run(tmp_path: Path) -> None:
