@@ -47,7 +47,7 @@ def real_files() -> list[bytes]:
     """Two studies of ours, and what the packages ship: of other days, or without what is asked."""
     names = ("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm")
     shipped = [Path(str(get_testdata_file(name, download=False))).read_bytes() for name in names]
-    ours = [image(1, number) for number in range(1, 5)] + [image(2, 1)] + [image(3, 1, day="20260111", modality="OT")]
+    ours = [image(1, number) for number in range(1, 5)] + [image(2, 1)] + [image(3, 1, modality="OT")]
     return [*ours, image(4, 1, day="20250101"), *shipped]
 
 

@@ -203,6 +203,16 @@ class FakePacs:
         arriving.end()
 
 
+class Counting(InboxOut):
+    """Says what it was given."""
+
+    given: set[str]
+
+    def deliver(self, instances: Sequence[Arrived]) -> Iterator[tuple[str, str]]:
+        self.given = {each.uid for each in instances}
+        yield from super().deliver(instances)
+
+
 class Journal(JournalFolder):
     """Whose look at the files starts no children: each holds its UID, and its study is that without the last part."""
 
@@ -220,11 +230,11 @@ def journal(work: Path, question: Question = QUESTION) -> Journal:
     return Journal(work / "journal", question, Limits())
 
 
-def brought(work: Path, **told: object) -> tuple[Tally, FakePacs]:
+def brought(work: Path, out: Counting | None = None, **told: object) -> tuple[Tally, FakePacs]:
     kept = journal(work)
     with kept.opened():
         pacs = FakePacs(kept.spool, **told)  # type: ignore[arg-type]
-        site = Site(pacs=pacs, journal=kept, destination=InboxOut(work / "inbox"))
+        site = Site(pacs=pacs, journal=kept, destination=out or InboxOut(work / "inbox"))
         tally = collect(QUESTION, 50, site, pace(), show)
         kept.close(tally)
     return tally, pacs
@@ -258,7 +268,10 @@ def test_killed_before_any_change_of_the_disk_the_same_command_ends_it_and_what_
         points += 1
         assert acknowledged(work) <= there(work)
         spooled = {path.name.split("_")[1] for path in (work / "journal").glob("spool/*/[0-9]*")}
-        tally, pacs = brought(work, lists=1)
+        through, out = acknowledged(work), Counting(work / "inbox")
+        out.given = set()
+        tally, pacs = brought(work, out, lists=1)
+        assert not through & (out.given | pacs.retrieved.keys())
         assert there(work) == acknowledged(work) == {"1.2.1.1", "1.2.1.2"}
         assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (2, 2, 2, 0)
         assert not spooled & pacs.retrieved.keys()
@@ -327,7 +340,7 @@ def test_a_line_that_was_cut_off_is_no_line_and_one_that_is_off_is_said(tmp_path
     whole = record.read_bytes()
     for cut in [*range(0, len(whole), 47), len(whole) - 1]:
         record.write_bytes(whole[:cut])
-        assert brought(tmp_path)[0].acknowledged == 4
+        assert [brought(tmp_path)[0].acknowledged for _ in range(2)] == [4, 4]
     record.write_bytes(b"{}\n")
     with pytest.raises(WrongSetUp):
         brought(tmp_path)

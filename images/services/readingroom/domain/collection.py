@@ -176,8 +176,8 @@ class Tally:
             return
         reasons = [settled.get(instance.uid, Missing.NOT_SENT.value) for instance in content.instances]
         lacking = Counter(reason for reason in reasons if reason)
-        self.studies += 1
-        self.complete += not lacking
+        self.studies += bool(reasons)  # of a study without such a series nothing was asked
+        self.complete += bool(reasons) and not lacking
         self.series += len({instance.series for instance in content.instances})
         self.differing += content.differing
         self.odd += content.odd
