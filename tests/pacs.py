@@ -144,6 +144,7 @@ class Fake:
     get: Callable[[Fake, evt.Event], Iterator[Any]] | None = None
     asked: list[Dataset] = field(default_factory=list)  # by C-FIND
     got: list[list[str]] = field(default_factory=list)  # instances of each C-GET
+    models: tuple[str, ...] = (FIND, GET)
 
     def on_find(self, event: evt.Event) -> Answers:
         self.asked.append(event.identifier)
@@ -194,7 +195,7 @@ def fake(site: Site, files: Sequence[bytes] = (), *, tls: ssl.SSLContext | None 
     one = Fake(list(files) or [image()], **told)
     entity = ApplicationEntity(ae_title="PACS")
     entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = 20
-    for uid in (FIND, GET):
+    for uid in one.models:
         entity.add_supported_context(uid)
     entity.add_supported_context(CT_CLASS, [EXPLICIT], scu_role=True, scp_role=True)
     site.port = free_port()

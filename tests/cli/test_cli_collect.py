@@ -80,7 +80,7 @@ def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was
 def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
     site.listen = free_port()
     with pacs.real(site, real_files()):
-        done = run(*site.run("--from", "2026-01-01", "--to", "2026-01-20", "--modality", "CT"))
+        done = run(*site.run("--from", "2026-01-10", "--to", "2026-01-11", "--modality", "CT"))
     assert done.returncode == 0, done.stderr
     assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
     received = run("ingest", site.work / "inbox", "--centre", "ABC", "--landing", site.work / "landing", "--json")
@@ -287,6 +287,28 @@ def test_an_answer_that_is_none_is_one_line(site: Site, find: Any) -> None:
     assert "Quux" not in one_line(done)
 
 
+NESTED = struct.pack("<HHIHHI", 0x0008, 0x1140, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF) * 3000
+NONSENSE = {
+    "no elements": b"\xff" * 99,
+    "an element without end": b"\x08\0\x20\0\xf0\xff\xff\x7f1",
+    "sequences in sequences": NESTED,
+}
+
+
+@pytest.mark.parametrize("name", sorted(NONSENSE))
+def test_an_answer_of_no_sense_is_one_line_and_nothing_of_it_is_said(
+    site: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pynetdicom.service_class.encode", lambda *_: NONSENSE[name])
+    with pacs.fake(site):
+        done = run(*site.plan(), "--json")
+    assert "Traceback" not in done.stderr
+    if done.returncode == 0:  # what can be read and names no study is no match
+        assert json.loads(done.stdout)["found"] == 0
+    else:
+        assert one_line(done).startswith("rejected: an answer of the PACS; ")
+
+
 def elsewhere(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
     """Answers that fit, between others that name another day, another study, no UID, or text where none belongs."""
     for status, good in pacs.honest(archive, asked):
@@ -339,10 +361,11 @@ def test_what_was_not_asked_or_is_of_another_study_goes_nowhere(site: Site) -> N
 
 
 def sending_half(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
-    """The connection is cut after the first of each C-GET."""
+    """The connection is cut after the first of each C-GET, or before the only one."""
     chosen = [found for found in archive.sets() if found.SOPInstanceUID in archive.got[-1]]
     yield len(chosen)
-    yield 0xFF00, chosen[0]
+    if len(chosen) > 1:
+        yield 0xFF00, chosen[0]
     event.assoc.dul.socket.close()
     yield 0xFF00, chosen[-1]
 
@@ -352,14 +375,33 @@ def test_cut_in_the_middle_only_what_lacks_is_asked_again_and_a_later_run_brings
     with pacs.fake(site, files, get=sending_half) as archive:
         done = run(*site.run())
     assert done.returncode == 1
-    assert [len(asked) for asked in archive.got] == [5, 4, 3]
-    assert site.receipt()["missing"] == {"not-sent": 2}
-    assert site.inbox() == instances(1, 2, 3)
+    assert [len(asked) for asked in archive.got] == [5, 4, 1, 1, 1]
+    assert site.receipt()["missing"] == {"not-sent": 3}
+    assert site.inbox() == instances(1, 2)
     with pacs.fake(site, files) as archive:
         assert run(*site.run()).returncode == 0
     assert archive.asked == []
-    assert archive.got == [instances(4, 5)]
+    assert archive.got == [instances(3, 4, 5)]
     assert site.inbox() == instances(1, 2, 3, 4, 5)
+
+
+def sending_the_first(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
+    yield 1
+    yield 0xFF00, next(found for found in archive.sets() if found.SOPInstanceUID == archive.got[-1][0])
+
+
+def test_a_pacs_that_takes_no_lists_is_asked_one_by_one_at_last(site: Site) -> None:
+    with pacs.fake(site, [image(1, number) for number in range(1, 5)], get=sending_the_first) as archive:
+        assert run(*site.run()).returncode == 0
+    assert [len(asked) for asked in archive.got] == [4, 3, 1, 1]
+    assert site.inbox() == instances(1, 2, 3, 4)
+
+
+def test_a_pacs_that_does_no_c_get_is_said_to_need_c_move(site: Site) -> None:
+    with pacs.fake(site, models=(pacs.FIND,)):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert "destination of C-MOVE" in one_line(done)
 
 
 def busy_once(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:

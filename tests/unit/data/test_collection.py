@@ -192,15 +192,15 @@ class FakePacs:
         return Content(instances=tuple(Instance(uid=f"{study.uid}.{n}", series="9", modality="CT") for n in (1, 2)))
 
     def retrieve(self, study: Study, instances: Sequence[Instance]) -> None:
-        self.spool.await_(each.uid for each in instances)
-        arriving = self.spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
-        for each in instances:
-            self.retrieved[each.uid] += 1
-            if each.uid not in self.withholds:
-                incoming = arriving.begin(each.uid)
-                incoming.write(each.uid.encode())
-                incoming.keep()
-        arriving.end()
+        with self.spool.awaiting(each.uid for each in instances):
+            arriving = self.spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
+            for each in instances:
+                self.retrieved[each.uid] += 1
+                if each.uid not in self.withholds:
+                    incoming = arriving.begin(each.uid)
+                    incoming.write(each.uid.encode())
+                    incoming.keep()
+            arriving.end()
 
 
 class Counting(InboxOut):
@@ -356,8 +356,7 @@ def test_one_run_at_a_time_has_a_journal_and_it_answers_one_question(tmp_path: P
 
 def test_what_is_not_awaited_or_comes_twice_is_refused(tmp_path: Path) -> None:
     spool = AwaitingSpool(tmp_path / "spool", Limits(spool_bytes=10))
-    with spool.opened():
-        spool.await_(["1.1", "1.2", "1.3"])
+    with spool.opened(), spool.awaiting(["1.1", "1.2", "1.3"]):
         arriving = spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
         answers = []
         for uid, size in (("1.1", 6), ("1.1", 1), ("1.9", 1), ("1.2", 6), ("1.3", 4)):

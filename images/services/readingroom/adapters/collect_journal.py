@@ -47,10 +47,16 @@ class AwaitingSpool(SpoolFolder):
         self._awaited: set[str] = set()
         self._waiting = threading.Lock()
 
-    def await_(self, uids: Iterable[str]) -> None:
-        """From now on these, and no longer those of before."""
+    @contextmanager
+    def awaiting(self, uids: Iterable[str]) -> Iterator[None]:
+        """These, and meanwhile alone."""
         with self._waiting:
             self._awaited = set(uids)
+        try:
+            yield
+        finally:
+            with self._waiting:
+                self._awaited = set()
 
     def takes(self, uid: str) -> bool:
         """Whether an instance is awaited; it is not any more, then."""

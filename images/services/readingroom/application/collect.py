@@ -32,7 +32,7 @@ BATCH: Final = 50  # instances of one retrieve
 BATCH_SECONDS: Final = 10.0  # of them at the agreed rate, so that a pause or the end of the hours is not far
 LONGEST_PAUSE: Final = 600.0
 LOOK: Final = 60.0  # how often the time of day is looked at while the hours are over
-ATTEMPTS: Final = 3  # at what a study lacks
+ATTEMPTS: Final = 3  # at what a study lacks; at the last one by one: not every archive takes a list of UIDs
 BARREN: Final = 5  # studies in a row of which nothing came: then it is not the studies
 Say = Callable[[str], None]
 Show = Callable[[str, int, int], None]
@@ -173,21 +173,19 @@ def _collect_study(study: Study, question: Question, keeping: Keeping, site: Sit
             return False
         keeping.listed(content)
     lacking = len(list(_due(keeping)))
-    for _ in range(ATTEMPTS):
-        if not (due := list(_due(keeping))):
-            break
-        for part in batches(due, pace.batch):
+    for left in range(ATTEMPTS, 0, -1):
+        for part in batches(list(_due(keeping)), pace.batch if left > 1 else 1):
             pace.ask(partial(site.pacs.retrieve, study, part), len(part))
             came(len(keeping.came()))
-    left = list(_due(keeping))
+    lost = list(_due(keeping))
     judged = keeping.judged()
     for each in judged:
         if each.reason:
             keeping.settle(each.uid, each.reason)
     _deliver(keeping, [each for each in judged if not each.reason], site.destination, pace)
-    for instance in left:
+    for instance in lost:
         keeping.settle(instance.uid, Missing.NOT_SENT)
-    return not lacking or len(left) < lacking
+    return not lacking or len(lost) < lacking
 
 
 def _due(keeping: Keeping) -> Iterator[Instance]:

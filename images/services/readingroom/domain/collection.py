@@ -92,7 +92,7 @@ def queries_of(question: Question) -> Iterator[Query]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """A study as the PACS names it. `modalities` is empty where it does not say."""
+    """A study as the PACS names it. `modalities` is empty where it does not say; `uid`, where it is none."""
 
     uid: str
     day: date | None = None
@@ -110,7 +110,7 @@ class Found:
 
 def is_asked(study: Study, query: Query, question: Question) -> bool:
     """Whether an answer fits: its day, its accession number, and its modalities where it says them."""
-    if study.day is None or not question.first <= study.day <= question.last:
+    if not study.uid or study.day is None or not question.first <= study.day <= question.last:
         return False
     if query.day not in {None, study.day} or (query.accession and study.accession != query.accession):
         return False

@@ -64,8 +64,12 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--modality", "modalities", multiple=True, metavar="CODE", help="Repeatable; default: all allowed."
         ),
-        click.option("--to", "last", type=_day, help="The last study date; default: the last one allowed."),
-        click.option("--from", "first", type=_day, help="The first study date; default: the first one allowed."),
+        click.option(
+            "--to", "last", type=_day, metavar="DAY", help="The last study date; default: the last one allowed."
+        ),
+        click.option(
+            "--from", "first", type=_day, metavar="DAY", help="The first study date; default: the first one allowed."
+        ),
         click.argument("set_up_file", metavar="SET_UP", type=_file),
     ):
         command = option(command)
@@ -76,7 +80,7 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
 @_question
 def plan(set_up_file: Path, as_json: bool, **asked: Any) -> None:
     """Count what there is to collect, by C-FIND alone: nothing is moved, nothing is written."""
-    from readingroom.adapters.dicom_caller import CalledPacs  # noqa: PLC0415 (pynetdicom is slow to import)
+    from readingroom.adapters.collect_pacs import CalledPacs  # noqa: PLC0415 (pynetdicom is slow to import)
 
     set_up = _set_up(set_up_file)
     question = _asked(set_up, **asked)
@@ -107,7 +111,8 @@ def run(set_up_file: Path, as_json: bool, journal: Path, **asked: Any) -> None:
               door-refused      the door did not take it
               and the reasons of `readingroom ingest`, which would not receive it either.
     """
-    from readingroom.adapters.dicom_caller import CalledDoor, CalledPacs  # noqa: PLC0415 (as above)
+    from readingroom.adapters.collect_door import CalledDoor  # noqa: PLC0415 (as above)
+    from readingroom.adapters.collect_pacs import CalledPacs  # noqa: PLC0415 (as above)
 
     set_up = _set_up(set_up_file)
     question = _asked(set_up, **asked)
