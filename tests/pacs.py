@@ -7,10 +7,13 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class Site:
 
     work: Path
     port: int = 1
+    tls: dict[str, str] | None = None
     listen: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
     bounds: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +65,7 @@ class Site:
         """Writes it anew; to an inbox, unless the changes name a door."""
         document: dict[str, Any] = {
             "ae_title": "AGENT",
-            "pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": self.port},
+            "pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": self.port, **({"tls": self.tls} if self.tls else {})},
             "collect": {"modalities": ["CT", "MR"], "from": "2026-01-01", "to": "2026-12-31", "studies": 50},
             "hours": [{"from": "00:00", "to": "00:00"}],
             "instances_per_second": 1000,
@@ -102,7 +106,7 @@ def real(site: Site, files: Sequence[bytes]) -> Iterator[Site]:
         paths.append(store / f"{number:04}")
         paths[-1].write_bytes(content)
     (site.work / "qr.cfg").write_text(
-        f"NetworkTCPPort = {site.port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
+        f"NetworkTCPPort = {site.port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n"
         f"HostTable BEGIN\nagent = (AGENT, 127.0.0.1, {site.listen or 1})\nHostTable END\n"
         f"VendorTable BEGIN\nVendorTable END\nAETable BEGIN\nPACS {store} RW (200, 1024mb) ANY\nAETable END\n"
     )
@@ -140,6 +144,7 @@ class Fake:
     get: Callable[[Fake, evt.Event], Iterator[Any]] | None = None
     asked: list[Dataset] = field(default_factory=list)  # by C-FIND
     got: list[list[str]] = field(default_factory=list)  # instances of each C-GET
+    models: tuple[str, ...] = (FIND, GET)
 
     def on_find(self, event: evt.Event) -> Answers:
         self.asked.append(event.identifier)
@@ -151,13 +156,7 @@ class Fake:
         yield from (self.get or sending)(self, event)
 
     def sets(self) -> list[Dataset]:
-        return [pydicom.dcmread(_file(content)) for content in self.files]
-
-
-def _file(content: bytes) -> Any:
-    from io import BytesIO
-
-    return BytesIO(content)
+        return [pydicom.dcmread(BytesIO(content)) for content in self.files]
 
 
 def answer(found: Dataset, asked: Dataset) -> Dataset:
@@ -191,20 +190,49 @@ def sending(fake: Fake, event: evt.Event) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def fake(site: Site, files: Sequence[bytes] = (), **told: Any) -> Iterator[Fake]:
+def fake(site: Site, files: Sequence[bytes] = (), *, tls: ssl.SSLContext | None = None, **told: Any) -> Iterator[Fake]:
     """An archive in this process."""
     one = Fake(list(files) or [image()], **told)
     entity = ApplicationEntity(ae_title="PACS")
     entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = 20
-    for uid in (FIND, GET):
+    for uid in one.models:
         entity.add_supported_context(uid)
     entity.add_supported_context(CT_CLASS, [EXPLICIT], scu_role=True, scp_role=True)
     site.port = free_port()
     handlers = [(evt.EVT_C_FIND, one.on_find), (evt.EVT_C_GET, one.on_get)]
-    server = entity.start_server(("127.0.0.1", site.port), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+    server = entity.start_server(
+        ("127.0.0.1", site.port),
+        block=False,
+        evt_handlers=handlers,  # type: ignore[arg-type]
+        ssl_context=tls,
+    )
     try:
         yield one
     finally:
         assert server
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def raw(site: Site, say: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Something that listens where the archive should, and says what a test tells it to whoever calls."""
+    links: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                links.append(server.accept()[0])
+                say(links[-1])
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        site.port = server.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for link in links:
+                link.close()
+            thread.join(SECONDS)

@@ -20,7 +20,8 @@ from readingroom.entrypoints.cli import main
 
 SECONDS = 120
 PROGRESS = re.compile(
-    r"^(?:.+: )?(?:looked at|read|sent|asked for|cleaned|de-identified|made) \d+ of \d+ (?:files|patients|studies)\n",
+    r"^(?:.+: )?(?:looked at|read|sent|cleaned|de-identified|made|asked for|\d+ instances .*,)"
+    r" \d+ of \d+ (?:files|patients|studies)\n",
     re.MULTILINE,
 )
 Done = subprocess.CompletedProcess[str]

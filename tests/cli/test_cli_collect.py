@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import ssl
 import stat
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,11 +47,12 @@ def real_files() -> list[bytes]:
     """Two studies of ours, and what the packages ship: of other days, or without what is asked."""
     names = ("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm")
     shipped = [Path(str(get_testdata_file(name, download=False))).read_bytes() for name in names]
-    ours = [image(1, number) for number in range(1, 5)] + [image(2, 1)] + [image(3, 1, day="20260111", modality="OT")]
+    ours = [image(1, number) for number in range(1, 5)] + [image(2, 1)] + [image(3, 1, modality="OT")]
     return [*ours, image(4, 1, day="20250101"), *shipped]
 
 
 def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was_not_asked(site: Site) -> None:
+    before = os.umask(0o022)
     with pacs.real(site, real_files()):
         planned = run(*site.plan(), "--json")
         assert json.loads(planned.stdout) == {
@@ -57,6 +62,9 @@ def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was
         done = run(*site.run(), "--json")
         assert done.returncode == 0, done.stderr
         again = run(*site.run(), "--json")
+    assert os.umask(before) == 0o022
+    for path in [site.work / "journal", *(site.work / "journal").rglob("*"), *(site.work / "inbox").iterdir()]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
     assert json.loads(done.stdout) == json.loads(again.stdout) == site.receipt()
     assert site.receipt() == {
@@ -69,22 +77,10 @@ def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was
     assert list((site.work / "journal" / "spool").glob("*/*")) == []
 
 
-def test_what_identifies_is_for_its_owner_alone(site: Site) -> None:
-    before = os.umask(0o022)
-    try:
-        with pacs.fake(site):
-            assert run(*site.run()).returncode == 0
-        assert os.umask(0o022) == 0o022
-    finally:
-        os.umask(before)
-    for path in [site.work / "journal", *(site.work / "journal").rglob("*"), *(site.work / "inbox").iterdir()]:
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-
-
 def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
     site.listen = free_port()
     with pacs.real(site, real_files()):
-        done = run(*site.run("--from", "2026-01-01", "--to", "2026-01-20", "--modality", "CT"))
+        done = run(*site.run("--from", "2026-01-10", "--to", "2026-01-11", "--modality", "CT"))
     assert done.returncode == 0, done.stderr
     assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
     received = run("ingest", site.work / "inbox", "--centre", "ABC", "--landing", site.work / "landing", "--json")
@@ -97,24 +93,28 @@ def to_door(site: Site, port: int) -> None:
     site.changes["door"] = {"ae_title": "ROOM", "host": "127.0.0.1", "port": port, "tls": tls}
 
 
-def test_killed_again_and_again_everything_is_at_the_door_once(site: Site) -> None:
+def lines(site: Site) -> int:
+    """How many instances the journal says are through."""
+    return sum(path.read_text().count('"missing": ""') for path in (site.work / "journal").glob("studies/*"))
+
+
+def test_killed_in_the_middle_and_run_again_everything_is_at_the_door_once(site: Site) -> None:
     room = RoomSite(site.work)
-    files = [image(study, number) for study in (1, 2) for number in range(1, 9)]
-    site.changes["instances_per_second"] = 30
+    files = [image(1, number) for number in range(1, 13)]
     with door(room) as one, pacs.real(site, files):
         to_door(site, one.port)
         command = mortal(["readingroom", *map(str, site.run(*ALL[:1], "2026-01-10", *ALL[2:3], "2026-01-10"))])
-        for seconds in (1.6, 2.4):
-            killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(seconds)
-            killed.send_signal(signal.SIGKILL)
-            killed.wait()
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: lines(site) >= 3)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert lines(site) < len(files)
         done = run(*site.run())
         assert done.returncode == 0, done.stderr
         wait_for(lambda: len(room.landed()) == len(files) and not room.spooled())
         assert one.end() == 0
     found = sorted(str(pydicom.dcmread(path).SOPInstanceUID) for path in room.landed())
-    assert found == [uid for study in (1, 2) for uid in instances(*range(1, 9), study=study)]
+    assert found == sorted(instances(*range(1, 13)))
     assert {outcome for receipt in room.receipts() for outcome, _ in receipt} == {"received"}
     assert site.receipt()["acknowledged"] == len(files)
     for secret in SECRETS:
@@ -123,31 +123,28 @@ def test_killed_again_and_again_everything_is_at_the_door_once(site: Site) -> No
 
 def test_who_is_no_peer_of_the_door_sends_nothing_and_what_it_has_no_room_for_waits(site: Site) -> None:
     room = RoomSite(site.work)
-    room.limits = {"spool_bytes": 20_000, "object_bytes": 50_000}
+    room.limits = {"spool_bytes": 12_000, "object_bytes": 50_000}
     room.write_peers()
-    larger, largest = (image(2, n, day="20260112", x00204000=("LT", "Quux" * n * 3000)) for n in (1, 5))
-    with door(room) as one, pacs.fake(site, [image(), larger, largest]):
+    files = [image(1, 1), image(1, 2, x00204000=("LT", "Quux" * 15_000)), image(1, 3), image(1, 4)]
+    with door(room) as one, pacs.fake(site, files):
         to_door(site, one.port)
-        for wrong in ({"name": "other.test"}, {"certificate": "xyz.crt", "key": "xyz.key"}):
-            good = dict(site.changes["door"]["tls"])
-            site.changes["door"]["tls"].update(wrong)
-            done = run(*site.run())
-            site.changes["door"]["tls"] = good
-            assert done.returncode == 1, wrong
-            assert done.stderr.count("\n") == 2
+        good = dict(site.changes["door"]["tls"])
+        site.changes["door"]["tls"].update(certificate="xyz.crt", key="xyz.key")
+        stranger = run(*site.run())
+        assert stranger.returncode == 1
+        assert "it wants no association with us" in stranger.stderr
         assert room.spooled() == room.landed() == []
-        assert run(*site.run()).returncode == 0
-        wait_for(lambda: len(room.landed()) == 1)
-        site.journal = "other"
-        done = run(*site.run("--from", "2026-01-12", "--to", "2026-01-12"))
-        assert done.returncode == 1
-        assert "out of resources" in done.stderr
-        assert [path.name.split("_")[1] for path in (site.work / "other").glob("spool/*/*")] == instances(1, 5, study=2)
+        site.changes["door"]["tls"] = good
+        full = run(*site.run())
+        assert full.returncode == 1
+        assert "out of resources" in full.stderr
     del site.changes["door"]
-    assert run(*site.run("--from", "2026-01-12", "--to", "2026-01-12")).returncode == 0
-    assert site.inbox() == instances(1, 5, study=2)
-    for secret in SECRETS:
-        assert secret not in done.stdout + done.stderr
+    done = run(*site.run())
+    assert done.returncode == 0
+    assert site.inbox() == instances(3, 4)
+    assert site.receipt()["missing"] == {"over-limit": 1}
+    for each in (stranger, full, done):
+        assert not any(secret in each.stdout + each.stderr for secret in SECRETS)
 
 
 def test_of_a_list_of_accession_numbers_those_are_collected_if_the_set_up_says_so(site: Site) -> None:
@@ -232,14 +229,6 @@ def test_a_set_up_that_is_off_is_one_line(site: Site, name: str) -> None:
     one_line(done)
 
 
-def test_a_journal_answers_one_question(site: Site) -> None:
-    with pacs.fake(site):
-        assert run(*site.run()).returncode == 0
-        other = run(*site.run(*ALL))
-    assert other.returncode == 1
-    assert "another question" in one_line(other)
-
-
 # A PACS that is broken or hostile: what fits is collected, the rest is counted, and the end comes soon.
 
 
@@ -276,12 +265,48 @@ def refusing(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
     yield 0xC001, None
 
 
+def of_two_minds(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
+    """By its own count, a series holds more than it lists."""
+    for status, one in pacs.honest(archive, asked):
+        if one is not None and "NumberOfSeriesRelatedInstances" in asked:
+            one.NumberOfSeriesRelatedInstances = "3"
+        yield status, one
+
+
+def test_a_series_that_holds_more_than_is_listed_is_said(site: Site) -> None:
+    with pacs.fake(site, find=of_two_minds):
+        planned = json.loads(run(*site.plan(), "--json").stdout)
+    assert (planned["found"], planned["series"], planned["differing"]) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("find", [shouting, refusing])
 def test_an_answer_that_is_none_is_one_line(site: Site, find: Any) -> None:
     with pacs.fake(site, find=find):
         done = run(*site.run())
     assert done.returncode == 1
     assert "Quux" not in one_line(done)
+
+
+NESTED = struct.pack("<HHIHHI", 0x0008, 0x1140, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF) * 3000
+NONSENSE = {
+    "no elements": b"\xff" * 99,
+    "an element without end": b"\x08\0\x20\0\xf0\xff\xff\x7f1",
+    "sequences in sequences": NESTED,
+}
+
+
+@pytest.mark.parametrize("name", sorted(NONSENSE))
+def test_an_answer_of_no_sense_is_one_line_and_nothing_of_it_is_said(
+    site: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pynetdicom.service_class.encode", lambda *_: NONSENSE[name])
+    with pacs.fake(site):
+        done = run(*site.plan(), "--json")
+    assert "Traceback" not in done.stderr
+    if done.returncode == 0:  # what can be read and names no study is no match
+        assert json.loads(done.stdout)["found"] == 0
+    else:
+        assert one_line(done).startswith("rejected: an answer of the PACS; ")
 
 
 def elsewhere(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
@@ -336,10 +361,11 @@ def test_what_was_not_asked_or_is_of_another_study_goes_nowhere(site: Site) -> N
 
 
 def sending_half(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
-    """The connection is cut after the first of each C-GET."""
+    """The connection is cut after the first of each C-GET, or before the only one."""
     chosen = [found for found in archive.sets() if found.SOPInstanceUID in archive.got[-1]]
     yield len(chosen)
-    yield 0xFF00, chosen[0]
+    if len(chosen) > 1:
+        yield 0xFF00, chosen[0]
     event.assoc.dul.socket.close()
     yield 0xFF00, chosen[-1]
 
@@ -349,14 +375,33 @@ def test_cut_in_the_middle_only_what_lacks_is_asked_again_and_a_later_run_brings
     with pacs.fake(site, files, get=sending_half) as archive:
         done = run(*site.run())
     assert done.returncode == 1
-    assert [len(asked) for asked in archive.got] == [5, 4, 3]
-    assert site.receipt()["missing"] == {"not-sent": 2}
-    assert site.inbox() == instances(1, 2, 3)
+    assert [len(asked) for asked in archive.got] == [5, 4, 1, 1, 1]
+    assert site.receipt()["missing"] == {"not-sent": 3}
+    assert site.inbox() == instances(1, 2)
     with pacs.fake(site, files) as archive:
         assert run(*site.run()).returncode == 0
     assert archive.asked == []
-    assert archive.got == [instances(4, 5)]
+    assert archive.got == [instances(3, 4, 5)]
     assert site.inbox() == instances(1, 2, 3, 4, 5)
+
+
+def sending_the_first(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
+    yield 1
+    yield 0xFF00, next(found for found in archive.sets() if found.SOPInstanceUID == archive.got[-1][0])
+
+
+def test_a_pacs_that_takes_no_lists_is_asked_one_by_one_at_last(site: Site) -> None:
+    with pacs.fake(site, [image(1, number) for number in range(1, 5)], get=sending_the_first) as archive:
+        assert run(*site.run()).returncode == 0
+    assert [len(asked) for asked in archive.got] == [4, 3, 1, 1]
+    assert site.inbox() == instances(1, 2, 3, 4)
+
+
+def test_a_pacs_that_does_no_c_get_is_said_to_need_c_move(site: Site) -> None:
+    with pacs.fake(site, models=(pacs.FIND,)):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert "destination of C-MOVE" in one_line(done)
 
 
 def busy_once(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
@@ -380,3 +425,67 @@ def test_a_pacs_that_is_not_there_is_one_line_after_its_pauses(site: Site) -> No
     done = run(*site.run())
     assert done.returncode == 1
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["calling PACS", "not now"]
+
+
+def silent(link: socket.socket) -> None:
+    """Takes the call and says nothing."""
+
+
+def of_the_web(link: socket.socket) -> None:
+    link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def huge(link: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(struct.pack(">BBI", 2, 0, 0xFFFFFFFF) + bytes(100_000))
+
+
+def trickling(link: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(struct.pack(">BBI", 2, 0, 60_000))
+        for _ in range(100):
+            link.sendall(b"x")
+            time.sleep(0.1)
+
+
+def gone(link: socket.socket) -> None:
+    link.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("say", [silent, of_the_web, huge, trickling, gone])
+def test_what_is_no_pacs_is_one_line_and_soon(site: Site, say: Any) -> None:
+    site.bounds = {"answer_seconds": 1, "association_seconds": 2}
+    started = time.monotonic()
+    with pacs.raw(site, say):
+        done = run(*site.plan())
+        assert time.monotonic() - started < 8
+    assert done.returncode == 1
+    assert one_line(done).startswith("not now: calling PACS")
+
+
+def test_a_pacs_with_tls_must_be_the_one_that_is_named(site: Site) -> None:
+    room = RoomSite(site.work)
+    site.tls = {"certificate": "abc.crt", "key": "abc.key", "authority": "ca.crt", "name": "door.test"}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(room.work / "door.crt", room.work / "door.key")
+    context.load_verify_locations(room.work / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with pacs.fake(site, tls=context) as archive:
+        site.tls["name"] = "other.test"
+        assert run(*site.plan()).returncode == 1
+        assert archive.asked == []
+        site.tls["name"] = "door.test"
+        planned = run(*site.plan(), "--json")
+    assert json.loads(planned.stdout)["found"] == 1
+
+
+def test_where_there_is_no_room_for_a_study_it_is_said_and_nothing_of_it_goes_on(site: Site) -> None:
+    site.bounds["spool_bytes"] = 12_000
+    with pacs.fake(site, [image(1, 1), image(1, 2)]):
+        done = run(*site.run())
+        assert done.returncode == 1
+        assert "no room" in done.stderr
+        assert site.inbox() == []
+        site.bounds["spool_bytes"] = 1_000_000
+        assert run(*site.run()).returncode == 0
+    assert site.inbox() == instances(1, 2)

@@ -185,24 +185,32 @@ class FakePacs:
 
     def studies(self, query: Query) -> Sequence[Study]:
         self.asked += 1
-        return (
-            [Study(uid=f"1.2.{n}", day=DAY, accession="") for n in range(1, self.lists + 1)] if query.day == DAY else []
-        )
+        return [Study(uid=f"1.2.{n}", day=DAY) for n in range(1, self.lists + 1)] if query.day == DAY else []
 
     def content(self, study: Study, question: Question) -> Content:
         self.asked += 1
         return Content(instances=tuple(Instance(uid=f"{study.uid}.{n}", series="9", modality="CT") for n in (1, 2)))
 
     def retrieve(self, study: Study, instances: Sequence[Instance]) -> None:
-        self.spool.await_(each.uid for each in instances)
-        arriving = self.spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
-        for each in instances:
-            self.retrieved[each.uid] += 1
-            if each.uid not in self.withholds:
-                incoming = arriving.begin(each.uid)
-                incoming.write(each.uid.encode())
-                incoming.keep()
-        arriving.end()
+        with self.spool.awaiting(each.uid for each in instances):
+            arriving = self.spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
+            for each in instances:
+                self.retrieved[each.uid] += 1
+                if each.uid not in self.withholds:
+                    incoming = arriving.begin(each.uid)
+                    incoming.write(each.uid.encode())
+                    incoming.keep()
+            arriving.end()
+
+
+class Counting(InboxOut):
+    """Says what it was given."""
+
+    given: set[str]
+
+    def deliver(self, instances: Sequence[Arrived]) -> Iterator[tuple[str, str]]:
+        self.given = {each.uid for each in instances}
+        yield from super().deliver(instances)
 
 
 class Journal(JournalFolder):
@@ -222,11 +230,11 @@ def journal(work: Path, question: Question = QUESTION) -> Journal:
     return Journal(work / "journal", question, Limits())
 
 
-def brought(work: Path, **told: object) -> tuple[Tally, FakePacs]:
+def brought(work: Path, out: Counting | None = None, **told: object) -> tuple[Tally, FakePacs]:
     kept = journal(work)
     with kept.opened():
         pacs = FakePacs(kept.spool, **told)  # type: ignore[arg-type]
-        site = Site(pacs=pacs, journal=kept, destination=InboxOut(work / "inbox"))
+        site = Site(pacs=pacs, journal=kept, destination=out or InboxOut(work / "inbox"))
         tally = collect(QUESTION, 50, site, pace(), show)
         kept.close(tally)
     return tally, pacs
@@ -256,20 +264,23 @@ def test_killed_before_any_change_of_the_disk_the_same_command_ends_it_and_what_
     work = tmp_path / "w"
     work.mkdir()
     points = spared = 0
-    for _ in stops(lambda: brought(work)):
+    for _ in stops(lambda: brought(work, lists=1)):
         points += 1
         assert acknowledged(work) <= there(work)
         spooled = {path.name.split("_")[1] for path in (work / "journal").glob("spool/*/[0-9]*")}
-        tally, pacs = brought(work)
-        assert there(work) == acknowledged(work) == EVERYTHING
-        assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (4, 4, 4, 0)
+        through, out = acknowledged(work), Counting(work / "inbox")
+        out.given = set()
+        tally, pacs = brought(work, out, lists=1)
+        assert not through & (out.given | pacs.retrieved.keys())
+        assert there(work) == acknowledged(work) == {"1.2.1.1", "1.2.1.2"}
+        assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (2, 2, 2, 0)
         assert not spooled & pacs.retrieved.keys()
         spared += len(spooled) > 0
         assert list((work / "journal").glob("spool/*/*")) == []
         shutil.rmtree(work)
         work.mkdir()
-    assert points > 50
-    assert spared > 10
+    assert points > 40
+    assert spared > 5
 
 
 def test_what_the_pacs_withholds_is_asked_for_thrice_and_again_by_the_next_run(tmp_path: Path) -> None:
@@ -329,7 +340,7 @@ def test_a_line_that_was_cut_off_is_no_line_and_one_that_is_off_is_said(tmp_path
     whole = record.read_bytes()
     for cut in [*range(0, len(whole), 47), len(whole) - 1]:
         record.write_bytes(whole[:cut])
-        assert brought(tmp_path)[0].acknowledged == 4
+        assert [brought(tmp_path)[0].acknowledged for _ in range(2)] == [4, 4]
     record.write_bytes(b"{}\n")
     with pytest.raises(WrongSetUp):
         brought(tmp_path)
@@ -345,8 +356,7 @@ def test_one_run_at_a_time_has_a_journal_and_it_answers_one_question(tmp_path: P
 
 def test_what_is_not_awaited_or_comes_twice_is_refused(tmp_path: Path) -> None:
     spool = AwaitingSpool(tmp_path / "spool", Limits(spool_bytes=10))
-    with spool.opened():
-        spool.await_(["1.1", "1.2", "1.3"])
+    with spool.opened(), spool.awaiting(["1.1", "1.2", "1.3"]):
         arriving = spool.begin("", datetime(2026, 1, 10, tzinfo=UTC))
         answers = []
         for uid, size in (("1.1", 6), ("1.1", 1), ("1.9", 1), ("1.2", 6), ("1.3", 4)):

@@ -12,6 +12,7 @@ from typing import Any
 
 from readingroom.adapters.policy_files import checked, off
 from readingroom.domain.collection import Allowed, Hours
+from readingroom.domain.peers import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,20 @@ class Bounds:
 
     answers: int = 20_000  # of one C-FIND, and of all for one study
     answer_seconds: int = 300  # until the next message
-    question_seconds: int = 3600  # of all C-FINDs over one association
+    association_seconds: int = 3600  # of one association, which asks a study's C-FINDs or retrieves a part of it
     pause_seconds: int = 30  # the first one, when the other side is busy
     pauses: int = 10
     spool_bytes: int = 64 << 30
+
+    @property
+    def limits(self) -> Limits:
+        """Of one association with the PACS, whoever asked for it."""
+        return Limits(
+            association_seconds=self.association_seconds,
+            association_bytes=self.spool_bytes,
+            association_objects=self.answers,
+            spool_bytes=self.spool_bytes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from readingroom.adapters.spool import Arriving, Incoming, SpoolFolder
 from readingroom.adapters.tree import Tree
 from readingroom.application.ports_collect import Arrived
 from readingroom.domain.clinical.record import Told
-from readingroom.domain.collection import Content, Instance, Missing, Question, Study, Tally, is_final
+from readingroom.domain.collection import Content, Found, Instance, Missing, Question, Study, Tally, is_final
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.door import Seen
 from readingroom.domain.errors import ReadingRoomError, TryAgain, WrongSetUp
@@ -47,10 +47,16 @@ class AwaitingSpool(SpoolFolder):
         self._awaited: set[str] = set()
         self._waiting = threading.Lock()
 
-    def await_(self, uids: Iterable[str]) -> None:
-        """From now on these, and no longer those of before."""
+    @contextmanager
+    def awaiting(self, uids: Iterable[str]) -> Iterator[None]:
+        """These, and meanwhile alone."""
         with self._waiting:
             self._awaited = set(uids)
+        try:
+            yield
+        finally:
+            with self._waiting:
+                self._awaited = set()
 
     def takes(self, uid: str) -> bool:
         """Whether an instance is awaited; it is not any more, then."""
@@ -129,7 +135,7 @@ class JournalFolder:
     def __init__(self, folder: Path, question: Question, limits: Limits) -> None:
         self._folder, self._question = folder, question
         self.spool = AwaitingSpool(folder / "spool", limits)
-        self._studies: list[Study] | None = None
+        self._found: Found | None = None
         self._key = secrets.token_bytes(32)
         self._pool = Pool(DOOR, {"key": self._key.hex(), "clinical": None})
 
@@ -146,28 +152,25 @@ class JournalFolder:
             self._folder.chmod(0o700)
             self._check_question()
             (self._folder / "studies").mkdir(exist_ok=True)
-            self._studies = self._read_studies()
+            self._found = self._read_found()
             with self.spool.opened(), self._pool:
                 yield
 
     @property
-    def studies(self) -> Sequence[Study] | None:
+    def found(self) -> Found | None:
         """See the port."""
-        return self._studies
+        return self._found
 
-    def found(self, studies: Sequence[Study]) -> None:
+    def note(self, found: Found) -> None:
         """See the port."""
-        rows = [
-            {"study": each.uid, "day": each.day.isoformat() if each.day else None, "accession": each.accession}
-            for each in studies
-        ]
-        self._write("studies.json", rows)
-        self._studies = list(studies)
+        self._write("studies.json", {"studies": [study.uid for study in found.studies], "odd": found.odd})
+        self._found = found
 
     @contextmanager
     def of(self, study: Study) -> Iterator[StudyKeeping]:
         """See the port."""
-        number = (self._studies or []).index(study) + 1
+        uids = [each.uid for each in self._found.studies] if self._found else []
+        number = uids.index(study.uid) + 1
         yield StudyKeeping(self._folder / "studies" / f"{number:06}.jsonl", study.uid, self.spool, self.seen)
         self.spool.sweep()
 
@@ -197,16 +200,14 @@ class JournalFolder:
                 next_step="ask the same days, modalities and accession numbers, or give another folder",
             )
 
-    def _read_studies(self) -> list[Study] | None:
+    def _read_found(self) -> Found | None:
         path = self._folder / "studies.json"
         if not path.exists():
             return None
+        said = _json(path.read_bytes(), path)
         try:
-            return [
-                Study(uid=row["study"], day=date.fromisoformat(row["day"]), accession=row["accession"])
-                for row in _json(path.read_bytes(), path)
-            ]
-        except (KeyError, TypeError, ValueError) as error:
+            return Found(studies=tuple(Study(uid=uid) for uid in said["studies"]), odd=said["odd"])
+        except (KeyError, TypeError) as error:
             raise _unreadable(path, error) from error
 
     def _write(self, name: str, document: object) -> None:

@@ -1,8 +1,7 @@
-"""Calling others over DICOM, by pynetdicom: C-FIND, C-GET and C-MOVE at a PACS, C-STORE at the platform's door.
+"""Calling others over DICOM, by pynetdicom: an association that we ask for, and what is asked over it.
 
 What the other side sends is bounded as the listener bounds its peers: the size and time of a PDU, the length of an answer,
-how many there are, and the time of it all. What comes by C-GET goes into the spool as it comes, unread. An answer to C-FIND
-is read for the few values that were asked for, as plain text, and nothing of it is ever said.
+how many there are, and the time of it all. What comes by C-GET goes into the spool as it comes, unread.
 """
 
 from __future__ import annotations
@@ -13,24 +12,20 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, cast
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
 from pynetdicom import _config, evt
 from pynetdicom._globals import MODE_REQUESTOR
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.presentation import PresentationContext, build_context, build_role
+from pynetdicom.presentation import build_context, build_role
 from pynetdicom.transport import T_CONNECT, AddressInformation
 
-from readingroom.adapters.clock import SystemClock
-from readingroom.adapters.collect_file import Bounds, Remote, SetUp, TlsFiles
-from readingroom.adapters.collect_journal import AwaitingSpool
+from readingroom.adapters.collect_file import Remote, TlsFiles
 from readingroom.adapters.dicom_listener import (
     CIPHERS,
     HANDSHAKE_SECONDS,
@@ -40,52 +35,49 @@ from readingroom.adapters.dicom_listener import (
     stored,
 )
 from readingroom.adapters.spool import Arriving, Exhausted
-from readingroom.application.ports_collect import Arrived
-from readingroom.domain.collection import Content, Instance, Missing, Query, Question, Study
-from readingroom.domain.deid.outcome import Reason
-from readingroom.domain.deid.values import is_uid
-from readingroom.domain.errors import Rejected, TryAgain, WrongSetUp
+from readingroom.domain.errors import TryAgain, WrongSetUp
 from readingroom.domain.peers import Limits
 
 FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root, PS3.4 annex C
 MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
-IMPLICIT: Final = "1.2.840.10008.1.2"
-MOST_CONTEXTS: Final = 127  # of 128, PS3.8 section 9.3.2.2: one is for the question itself
+ASSOCIATION_SECONDS: Final = 30.0  # for an association to be agreed to, and to be released
 LARGEST_ANSWER: Final = 64 << 10
 QUEUED: Final = 16  # messages of a C-GET that were not looked at yet
-LONGEST_TEXT: Final = 64
-_SYNTAXES: Final = (  # the encodings that archives hold, those that keep all pixels first
-    *("1.2.840.10008.1.2.1", IMPLICIT, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"),
-    *(f"1.2.840.10008.1.2.4.{last}" for last in (70, 57, 80, 90, 201, 202, 50, 51, 81, 91, 203)),
-)
-_CAPTURES: Final = tuple(
-    f"1.2.840.10008.5.1.4.1.1.7{last}" for last in ("", ".2", ".4")
-)  # secondary capture, any modality
-_CLASSES: Final = {  # of images, where a PACS does not say them
-    modality: tuple(f"1.2.840.10008.5.1.4.1.1.{last}" for last in classes.split())
-    for modality, classes in {
-        "CR": "1",
-        "DX": "1.1 1.1.1",
-        "MG": "1.2 1.2.1 13.1.3",
-        "IO": "1.3 1.3.1",
-        "CT": "2 2.1 2.2",
-        "US": "6.1 3.1",
-        "MR": "4 4.1 4.3 4.4",
-        "XA": "12.1 12.1.1",
-        "RF": "12.2 12.2.1",
-        "NM": "20",
-        "PT": "128 130 128.1",
-    }.items()
-}
-_PENDING: Final = {0xFF00, 0xFF01}
-_BUSY: Final = range(0xA700, 0xA800)  # out of resources
-_ALL_FAILED: Final = 0xA702
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # the file's own bytes, not what pydicom makes of them
-_config.LOG_RESPONSE_IDENTIFIERS = _config.LOG_REQUEST_IDENTIFIERS = (
-    False  # to log them, the library would interpret all values
-)
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False  # to log them, the library would interpret every value
+
+
+class Ended(Exception):
+    """The association ended before the answer did; by us, if it was too much."""
+
+
+class TooMuch(Ended):
+    """The other side sent more than it may."""
+
+
+class NotAgreed(Exception):
+    """The other side did not agree to what is asked of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the other side may cost."""
+
+    limits: Limits
+    seconds: float  # until its next message
+    messages: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A class and the encoding to propose for it. `sent_to_us`: as what comes by C-GET."""
+
+    uid: str
+    syntax: str
+    sent_to_us: bool = False
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
@@ -109,26 +101,23 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
 class _Link(BoundedSocket):
     """A connection that is made when the library asks for it: TLS included, and within a time."""
 
-    def __init__(self, association: _Call, remote: Remote) -> None:
-        super().__init__(association, client_socket=socket.socket())  # a placeholder: none is bound before it is needed
-        cast("socket.socket", self.socket).close()
+    def __init__(self, call: Call, remote: Remote) -> None:
+        super().__init__(call, client_socket=call.secured)
         self._remote, self._is_connected = remote, False
-        association.dul.event_queue.get()  # the placeholder's "connected"
+        call.dul.event_queue.get()  # "connected", which it is not yet
         self._ready.clear()
 
     def connect(self, primitive: T_CONNECT) -> None:
         """See `AssociationSocket`."""
-        association = cast("_Call", self.assoc)
+        call = cast("Call", self.assoc)
+        call.secured.close()
         try:
-            link = socket.create_connection((self._remote.host, self._remote.port), HANDSHAKE_SECONDS)
-            association.secured = link
-            if self._remote.tls:
-                association.secured = client_context(self._remote.tls).wrap_socket(
-                    link, server_hostname=self._remote.tls.name
-                )
-            self.socket, self._is_connected = association.secured, True
+            call.secured = socket.create_connection((self._remote.host, self._remote.port), HANDSHAKE_SECONDS)
+            if tls := self._remote.tls:
+                call.secured = client_context(tls).wrap_socket(call.secured, server_hostname=tls.name)
+            self.socket, self._is_connected = call.secured, True
         except (OSError, ValueError, WrongSetUp) as error:
-            association.failure = type(error).__name__
+            call.failure = type(error).__name__
         primitive.result = "Evt2" if self._is_connected else "Evt17"
         self.provider_queue.put(primitive)
         self._ready.set()
@@ -137,9 +126,9 @@ class _Link(BoundedSocket):
 class _Answers(BoundedDimse):
     """Messages of the other side, so many and no more."""
 
-    def __init__(self, association: _Call, most: int, queued: int) -> None:
-        super().__init__(association)
-        self._left, self._queued = most, queued
+    def __init__(self, call: Call, most: int) -> None:
+        super().__init__(call)
+        self._left, self._queued = most, QUEUED if call.arriving else most
 
     def crowded(self) -> bool:
         """See `BoundedDimse`."""
@@ -148,12 +137,13 @@ class _Answers(BoundedDimse):
 
     def give_up(self) -> None:
         """See `BoundedDimse`; whoever waits for a message waits no longer."""
+        cast("Call", self.assoc).too_much = True
         super().give_up()
         self.msg_queue.put((None, None))
 
     def data_set(self, message: DIMSEMessage) -> DataSet:
         """See `BoundedDimse`."""
-        return _Answer(message, cast("_Call", self.assoc))
+        return _Answer(message, cast("Call", self.assoc))
 
 
 class _Answer(DataSet):
@@ -173,315 +163,107 @@ class _Answer(DataSet):
         BytesIO.write(self, piece)
 
 
-class _Call(Association):
+class Call(Association):
     """An association that we ask for."""
 
-    def __init__(self, entity: ApplicationEntity, remote: Remote, limits: Limits, arriving: Arriving | None) -> None:
+    def __init__(self, entity: ApplicationEntity, remote: Remote, terms: Terms, arriving: Arriving | None) -> None:
         super().__init__(entity, MODE_REQUESTOR)
-        self.limits, self.arriving = limits, arriving
-        self.secured = cast("socket.socket", None)
-        self.failure = ""
-        self.deadline = time.monotonic() + limits.association_seconds
+        self.limits, self.arriving = terms.limits, arriving
+        self.secured: socket.socket = socket.socket()  # until there is one that is connected
+        self.failure, self.too_much = "", False
+        self.deadline = time.monotonic() + terms.limits.association_seconds
         self.dul.daemon = True
+        self.dimse = _Answers(self, terms.messages)
         self.set_socket(_Link(self, remote))
         self.acceptor.ae_title = remote.ae_title
         nowhere = AddressInformation("127.0.0.1", 0)  # `_Link` knows where
         self.acceptor.address_info = self.requestor.address_info = nowhere
         self.requestor.ae_title = entity.ae_title
-        self.requestor.maximum_length = limits.pdu_bytes
+        self.requestor.maximum_length = terms.limits.pdu_bytes
         self.requestor.implementation_class_uid = entity.implementation_class_uid
         self.requestor.implementation_version_name = entity.implementation_version_name
         self.bind(evt.EVT_C_STORE, stored)
 
+    def find(self, identifier: Dataset) -> Iterator[tuple[int, Dataset | None]]:
+        """Statuses and answers of C-FIND. Raises `Ended`, `TooMuch`."""
+        with self._asking():
+            for status, answer in self.send_c_find(identifier, FIND):
+                yield self._code(status), answer
+
+    def retrieve(self, identifier: Dataset, destination: str | None) -> Iterator[tuple[int, int]]:
+        """Statuses of C-MOVE to a destination, else of C-GET, and how many instances failed. Raises `Ended`, `NotAgreed`."""
+        with self._asking():
+            answers = (
+                self.send_c_move(identifier, destination, MOVE) if destination else self.send_c_get(identifier, GET)
+            )
+            for status, _ in answers:
+                yield self._code(status), int(status.get("NumberOfFailedSuboperations") or 0)
+
+    def store(self, path: str) -> tuple[int, str]:
+        """The status of C-STORE, and the comment on it. Raises `Ended`, `NotAgreed`."""
+        with self._asking():
+            status = self.send_c_store(path)
+            return self._code(status), str(status.get("ErrorComment", ""))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """The library's errors as ours."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise Ended from error
+        except ValueError as error:
+            raise NotAgreed from error
+
+    def _code(self, status: Dataset) -> int:
+        if (code := status.get("Status")) is None:
+            raise TooMuch if self.too_much else Ended
+        return int(code)
+
     def end(self) -> None:
-        """Released if it still can be, and closed whatever happens."""
-        if self.is_established:
-            self.release()
-        self.kill()
+        """Closed, whatever the other side does."""
         with suppress(OSError):
-            if self.secured:
-                self.secured.close()
+            self.secured.shutdown(socket.SHUT_RDWR)
+        self.secured.close()
+        self.dul.kill_dul()
+        self.dul.join()
+        self.kill()
         if self.is_alive():
             self.join()
 
 
 @contextmanager
-def _called(  # noqa: PLR0913 (what an association is made of)
-    title: str,
-    remote: Remote,
-    proposed: Sequence[PresentationContext],
-    limits: Limits,
-    seconds: float,
-    *,
-    arriving: Arriving | None = None,
-    most: int,
-    queued: int = QUEUED,
-) -> Iterator[_Call]:
-    """An association that is established. Raises `TryAgain` when the other side is away or wants none."""
+def calling(
+    title: str, remote: Remote, kinds: Sequence[Kind], terms: Terms, arriving: Arriving | None = None
+) -> Iterator[Call]:
+    """An association that is established; released at the end, or cut off by an error.
+
+    Raises `TryAgain` when the other side is away or wants none.
+    """
     warnings.simplefilter("ignore")  # pydicom's hold what the other side sent
     entity = ApplicationEntity(ae_title=title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = seconds
-    call = _Call(entity, remote, limits, arriving)
-    call.dimse = _Answers(call, most, queued)
-    for number, context in enumerate(proposed):
+    entity.dimse_timeout = entity.network_timeout = terms.seconds
+    entity.acse_timeout = min(terms.seconds, ASSOCIATION_SECONDS)
+    call = Call(entity, remote, terms, arriving)
+    proposed = [build_context(kind.uid, kind.syntax) for kind in kinds]
+    for number, (context, kind) in enumerate(zip(proposed, kinds, strict=True)):
         context.context_id = 2 * number + 1
-    call.requestor.requested_contexts = list(proposed)
-    for uid in {str(context.abstract_syntax) for context in proposed if context.scp_role}:
+        if kind.sent_to_us:
+            context.scu_role, context.scp_role = False, True
+    call.requestor.requested_contexts = proposed
+    for uid in sorted({kind.uid for kind in kinds if kind.sent_to_us}):
         call.requestor.add_negotiation_item(build_role(uid, scp_role=True))
     try:
         call.request()
         if not call.is_established:
-            rejected = "it wants no association with us" if call.is_rejected else "it cannot be reached"
+            why = "it wants no association with us" if call.is_rejected else "no association came about"
             raise TryAgain(
                 what=f"calling {remote.ae_title}",
-                why=rejected + (f" ({call.failure})" if call.failure else ""),
+                why=why + (f" ({call.failure})" if call.failure else ""),
                 next_step="see to the network, AE titles and certificates, then run the same command again",
             )
         call.start()
         yield call
+        call.release()
     finally:
         call.end()
-
-
-class CalledPacs:
-    """See the port `Pacs`."""
-
-    def __init__(self, set_up: SetUp, spool: AwaitingSpool | None) -> None:
-        """Without a spool it only asks."""
-        self._title, self._pacs, self._bounds = set_up.ae_title, set_up.pacs, set_up.bounds
-        self._listen, self._spool = set_up.listen, spool
-        self._question = Limits(association_seconds=self._bounds.question_seconds)
-
-    def studies(self, query: Query) -> Sequence[Study]:
-        """See the port."""
-        wanted = {
-            "StudyDate": query.day.strftime("%Y%m%d") if query.day else "",
-            "ModalitiesInStudy": query.modality,
-            "AccessionNumber": query.accession,
-        }
-        with self._asking() as call:
-            return [
-                Study(
-                    uid=answer["StudyInstanceUID"],
-                    day=_day(answer["StudyDate"]),
-                    accession=answer["AccessionNumber"],
-                    modalities=frozenset(filter(None, answer["ModalitiesInStudy"].split("\\"))),
-                )
-                for answer in self._find(call, "STUDY", wanted, "StudyInstanceUID")
-                if is_uid(answer["StudyInstanceUID"])
-            ]
-
-    def content(self, study: Study, question: Question) -> Content:
-        """See the port."""
-        found: dict[str, Instance] = {}
-        differing = odd = 0
-        with self._asking() as call:
-            above = {"StudyInstanceUID": study.uid}
-            wanted = {"Modality": "", "NumberOfSeriesRelatedInstances": ""}
-            for series in self._find(call, "SERIES", {**above, **wanted}, "SeriesInstanceUID"):
-                uid = series["SeriesInstanceUID"]
-                if not is_uid(uid) or series["StudyInstanceUID"] not in {"", study.uid}:
-                    odd += 1
-                elif series["Modality"] in question.modalities:
-                    listed, strange = self._instances(call, study.uid, series)
-                    count = series["NumberOfSeriesRelatedInstances"].strip()
-                    differing += count.isdecimal() and int(count) != len(listed)
-                    odd += strange + len(listed.keys() & found.keys())
-                    found.update(listed)
-        return Content(instances=tuple(found[uid] for uid in sorted(found)), differing=differing, odd=odd)
-
-    def _instances(self, call: _Call, study: str, series: dict[str, str]) -> tuple[dict[str, Instance], int]:
-        found, odd = dict[str, Instance](), 0
-        above = {"StudyInstanceUID": study, "SeriesInstanceUID": series["SeriesInstanceUID"]}
-        for answer in self._find(call, "IMAGE", {**above, "SOPClassUID": ""}, "SOPInstanceUID"):
-            uid, fits = answer["SOPInstanceUID"], all(answer[key] in {"", value} for key, value in above.items())
-            if not is_uid(uid) or not fits:
-                odd += 1
-            else:
-                found[uid] = Instance(
-                    uid=uid,
-                    series=series["SeriesInstanceUID"],
-                    modality=series["Modality"],
-                    sop_class=answer["SOPClassUID"],
-                )
-        return found, odd
-
-    def retrieve(self, study: Study, instances: Sequence[Instance]) -> None:
-        """See the port."""
-        spool = cast("AwaitingSpool", self._spool)
-        spool.await_(instance.uid for instance in instances)
-        wanted = Dataset()
-        wanted.QueryRetrieveLevel = "IMAGE"
-        wanted.StudyInstanceUID, wanted.SeriesInstanceUID = study.uid, instances[0].series
-        wanted.SOPInstanceUID = [instance.uid for instance in instances]
-        try:
-            if self._listen:
-                with self._calling([build_context(MOVE, [IMPLICIT])]) as call:
-                    self._status(call.send_c_move(wanted, self._title, MOVE))
-            else:
-                arriving = spool.begin("", SystemClock().now())
-                try:
-                    with self._calling([build_context(GET, [IMPLICIT]), *self._kinds(instances)], arriving) as call:
-                        self._status(call.send_c_get(wanted, GET))
-                finally:
-                    arriving.end()
-        finally:
-            spool.await_(())
-        if spool.was_full():
-            raise TryAgain(
-                what="the journal",
-                why="this machine has no room for what the PACS sends",
-                next_step="make room or raise spool_bytes, then run the same command again: it goes on from here",
-            )
-
-    def _kinds(self, instances: Sequence[Instance]) -> Iterator[PresentationContext]:
-        """Each class in each encoding by itself, so that the PACS sends it as it has it; as many as fit.
-
-        Where the PACS does not say the class, those that its modality has, first in the plain encodings.
-        """
-        known = {instance.sop_class for instance in instances if instance.sop_class}
-        for modality in {instance.modality for instance in instances if not instance.sop_class}:
-            known.update(_CLASSES.get(modality, ()), _CAPTURES)
-        kinds = [(uid, syntax) for syntax in _SYNTAXES for uid in sorted(known) if is_uid(uid)]
-        for uid, syntax in kinds[:MOST_CONTEXTS]:
-            context = build_context(uid, syntax)
-            context.scu_role, context.scp_role = False, True
-            yield context
-
-    @contextmanager
-    def _calling(self, proposed: Sequence[PresentationContext], arriving: Arriving | None = None) -> Iterator[_Call]:
-        limits = cast("AwaitingSpool", self._spool).limits
-        with _called(
-            self._title,
-            self._pacs,
-            proposed,
-            limits,
-            self._bounds.answer_seconds,
-            arriving=arriving,
-            most=2 * self._bounds.answers,
-        ) as call:
-            yield call
-
-    @contextmanager
-    def _asking(self) -> Iterator[_Call]:
-        bounds = self._bounds
-        with _called(
-            self._title,
-            self._pacs,
-            [build_context(FIND, [IMPLICIT])],
-            self._question,
-            bounds.answer_seconds,
-            most=2 * bounds.answers,
-            queued=bounds.answers,
-        ) as call:
-            yield call
-
-    def _find(self, call: _Call, level: str, wanted: dict[str, str], unique: str) -> list[dict[str, str]]:
-        """The answers, each with what was asked. Raises `TryAgain` when the PACS is busy, `Rejected` for no answer."""
-        asked = Dataset()
-        asked.QueryRetrieveLevel = level
-        keys = [*wanted, unique]
-        for keyword in keys:
-            setattr(asked, keyword, wanted.get(keyword, ""))
-        found: list[dict[str, str]] = []
-        if not call.is_established:
-            raise _no_answer("the association ended")
-        for status, answer in call.send_c_find(asked, FIND):
-            code = status.get("Status")
-            if code in _PENDING and isinstance(answer, Dataset):
-                found.append({keyword: _text(answer, keyword) for keyword in keys})
-                if len(found) > self._bounds.answers:
-                    raise _no_answer(f"it has more than {self._bounds.answers} parts")
-            elif code in _BUSY:
-                raise self._busy()
-            elif code != 0x0000:
-                raise _no_answer("the association ended" if code is None else f"status {code:04X}")
-        return found
-
-    def _status(self, answers: Iterator[tuple[Dataset, Dataset | None]]) -> None:
-        """To the end of a retrieve. What did not come is seen elsewhere; only a busy PACS is told apart.
-
-        Of its "out of resources" one also says that all instances failed (PS3.4 table C.4-2): then it tried.
-        """
-        for status, _ in answers:
-            code = status.get("Status")
-            if code in _BUSY and not (code == _ALL_FAILED and status.get("NumberOfFailedSuboperations")):
-                raise self._busy()
-
-    def _busy(self) -> TryAgain:
-        return TryAgain(
-            what=f"asking {self._pacs.ae_title}",
-            why="it says it is out of resources",
-            next_step="run the same command again later: it goes on from here",
-        )
-
-
-class CalledDoor:
-    """See the port `Destination`: the network door."""
-
-    def __init__(self, title: str, door: Remote, bounds: Bounds) -> None:
-        self._title, self._door, self._bounds = title, door, bounds
-        if door.tls:
-            client_context(door.tls)
-
-    def deliver(self, instances: Sequence[Arrived]) -> Iterator[tuple[str, str]]:
-        """See the port. One association, so that a study is a batch; more where it holds more kinds than one can agree on."""
-        kinds: dict[tuple[str, str], list[Arrived]] = {}
-        for each in instances:
-            meta = read_file_meta_info(each.path)
-            kinds.setdefault((str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)), []).append(each)
-        todo = sorted(kinds)
-        for at in range(0, len(todo), MOST_CONTEXTS):
-            part = todo[at : at + MOST_CONTEXTS]
-            proposed = [build_context(uid, [syntax]) for uid, syntax in part]
-            seconds = self._bounds.answer_seconds
-            with _called(self._title, self._door, proposed, Limits(), seconds, most=1 << 30) as call:
-                for kind in part:
-                    yield from self._send(call, kinds[kind])
-
-    def _send(self, call: _Call, instances: Sequence[Arrived]) -> Iterator[tuple[str, str]]:
-        for each in instances:
-            if not call.is_established:
-                raise self._away("the association ended")
-            try:
-                status = call.send_c_store(each.path)
-            except ValueError:  # the door did not agree to this kind
-                yield each.uid, Missing.REFUSED.value
-                continue
-            code, comment = status.get("Status"), str(status.get("ErrorComment", ""))
-            if code is None:
-                raise self._away("no answer came")
-            if code in _BUSY and comment != Reason.OVER_LIMIT:
-                raise self._away("it says it is out of resources")
-            yield each.uid, "" if code == 0x0000 else Missing.REFUSED.value
-
-    def _away(self, why: str) -> TryAgain:
-        return TryAgain(
-            what=f"sending to {self._door.ae_title}",
-            why=why,
-            next_step="run the same command again later: it goes on from here",
-        )
-
-
-def _text(answer: Dataset, keyword: str) -> str:
-    """A value as the PACS sent it, if it is short plain text; else nothing."""
-    tag = tag_for_keyword(keyword)
-    raw = answer.get_item(tag) if tag is not None else None
-    value = getattr(raw, "value", None)
-    if not isinstance(value, bytes) or len(value) > 16 * LONGEST_TEXT:
-        return ""
-    try:
-        return value.decode("ascii").strip(" \0")
-    except UnicodeDecodeError:
-        return ""
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:]}") if len(text) == 8 else None
-    except ValueError:
-        return None
-
-
-def _no_answer(why: str) -> Rejected:
-    return Rejected(what="an answer of the PACS", why=why, next_step="have the site see to its PACS")

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from readingroom.application.ports_collect import Arrived, Clock, Destination, Journal, Keeping, Pacs
 from readingroom.domain.collection import (
     Content,
+    Found,
     Hours,
     Instance,
     Missing,
@@ -31,10 +32,11 @@ BATCH: Final = 50  # instances of one retrieve
 BATCH_SECONDS: Final = 10.0  # of them at the agreed rate, so that a pause or the end of the hours is not far
 LONGEST_PAUSE: Final = 600.0
 LOOK: Final = 60.0  # how often the time of day is looked at while the hours are over
-ATTEMPTS: Final = 3  # at what a study lacks
+ATTEMPTS: Final = 3  # at what a study lacks; at the last one by one: not every archive takes a list of UIDs
 BARREN: Final = 5  # studies in a row of which nothing came: then it is not the studies
 Say = Callable[[str], None]
 Show = Callable[[str, int, int], None]
+Came = Callable[[int], None]
 Answer = TypeVar("Answer")
 
 
@@ -94,11 +96,11 @@ class Pace:
 
 def plan(question: Question, most: int, pacs: Pacs, pace: Pace, show: Show) -> Tally:
     """What there is to collect, by C-FIND alone: nothing is moved and nothing is written."""
-    tally = Tally()
-    studies = _studies(question, most, pacs, pace, tally)
-    for number, study in enumerate(studies, 1):
+    found = _find(question, most, pacs, pace)
+    tally = Tally(odd=found.odd)
+    for number, study in enumerate(found.studies, 1):
         tally.count(_content(study, question, pacs, pace), {})
-        show("asked for", number, len(studies))
+        show("asked for", number, len(found.studies))
     return tally
 
 
@@ -113,13 +115,18 @@ class Site:
 
 def collect(question: Question, most: int, site: Site, pace: Pace, show: Show) -> Tally:
     """Brings everything that was found and is not settled. Raises `TryAgain` when one of the two sides stays away."""
-    tally = Tally()
-    if site.journal.studies is None:
-        site.journal.found(_studies(question, most, site.pacs, pace, tally))
-    studies, barren = site.journal.studies or (), 0
-    for number, study in enumerate(studies, 1):
+    found = site.journal.found
+    if found is None:
+        found = _find(question, most, site.pacs, pace)
+        site.journal.note(found)
+    tally, barren, done, total = Tally(odd=found.odd), 0, 0, len(found.studies)
+
+    def came(instances: int) -> None:
+        show(f"{tally.acknowledged} instances acknowledged, {instances} came,", done, total)
+
+    for done, study in enumerate(found.studies):  # noqa: B007 (`came` tells it)
         with site.journal.of(study) as keeping:
-            barren = 0 if _collect_study(study, question, keeping, site, pace) else barren + 1
+            barren = 0 if _collect_study(study, question, keeping, site, pace, came) else barren + 1
             tally.count(keeping.content, keeping.settled)
         if barren == BARREN:
             raise TryAgain(
@@ -128,17 +135,17 @@ def collect(question: Question, most: int, site: Site, pace: Pace, show: Show) -
                 why="it lists them and sends nothing of them",
                 next_step="have the site see to it, then run the same command again: it goes on from here",
             )
-        show(f"{tally.acknowledged} instances acknowledged,", number, len(studies))
+    show(f"{tally.acknowledged} instances acknowledged,", total, total)
     return tally
 
 
-def _studies(question: Question, most: int, pacs: Pacs, pace: Pace, tally: Tally) -> list[Study]:
+def _find(question: Question, most: int, pacs: Pacs, pace: Pace) -> Found:
     """Each study once. Raises `Refused` when there are more than the set-up allows."""
-    found: dict[str, Study] = {}
+    found, odd = dict[str, Study](), 0
     for query in queries_of(question):
         answers = pace.ask(partial(pacs.studies, query))
         fitting = [study for study in answers if is_asked(study, query, question)]
-        tally.odd += len(answers) - len(fitting)
+        odd += len(answers) - len(fitting)
         for study in fitting:
             found.setdefault(study.uid, study)
         if len(found) > most:
@@ -148,7 +155,7 @@ def _studies(question: Question, most: int, pacs: Pacs, pace: Pace, tally: Tally
                 why=f"it names more than {most} studies",
                 next_step="ask for fewer days at once",
             )
-    return [found[uid] for uid in sorted(found)]
+    return Found(studies=tuple(found[uid] for uid in sorted(found)), odd=odd)
 
 
 def _content(study: Study, question: Question, pacs: Pacs, pace: Pace) -> Content | None:
@@ -158,7 +165,7 @@ def _content(study: Study, question: Question, pacs: Pacs, pace: Pace) -> Conten
         return None
 
 
-def _collect_study(study: Study, question: Question, keeping: Keeping, site: Site, pace: Pace) -> bool:
+def _collect_study(study: Study, question: Question, keeping: Keeping, site: Site, pace: Pace, came: Came) -> bool:
     """Whether there was nothing to do, or some of it came."""
     if keeping.content is None:
         content = _content(study, question, site.pacs, pace)
@@ -166,20 +173,19 @@ def _collect_study(study: Study, question: Question, keeping: Keeping, site: Sit
             return False
         keeping.listed(content)
     lacking = len(list(_due(keeping)))
-    for _ in range(ATTEMPTS):
-        if not (due := list(_due(keeping))):
-            break
-        for part in batches(due, pace.batch):
+    for left in range(ATTEMPTS, 0, -1):
+        for part in batches(list(_due(keeping)), pace.batch if left > 1 else 1):
             pace.ask(partial(site.pacs.retrieve, study, part), len(part))
-    left = list(_due(keeping))
+            came(len(keeping.came()))
+    lost = list(_due(keeping))
     judged = keeping.judged()
     for each in judged:
         if each.reason:
             keeping.settle(each.uid, each.reason)
     _deliver(keeping, [each for each in judged if not each.reason], site.destination, pace)
-    for instance in left:
+    for instance in lost:
         keeping.settle(instance.uid, Missing.NOT_SENT)
-    return not lacking or len(left) < lacking
+    return not lacking or len(lost) < lacking
 
 
 def _due(keeping: Keeping) -> Iterator[Instance]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from readingroom.domain.collection import Content, Instance, Query, Question, Study
+from readingroom.domain.collection import Content, Found, Instance, Query, Question, Study
 
 
 class Pacs(Protocol):
@@ -81,15 +81,15 @@ class Keeping(Protocol):
 
 
 class Journal(Protocol):
-    """One question and its answer. `studies` is None until `found` was told, which happens once and whole."""
+    """One question and its answer. `found` is None until `note` was told, which happens once and whole."""
 
     @property
-    def studies(self) -> Sequence[Study] | None:
-        """The studies that fit the question."""
+    def found(self) -> Found | None:
+        """The studies, by their UIDs alone."""
         ...
 
-    def found(self, studies: Sequence[Study]) -> None:
-        """All of them."""
+    def note(self, found: Found) -> None:
+        """All of them. Durable when it returns."""
         ...
 
     def of(self, study: Study) -> AbstractContextManager[Keeping]:

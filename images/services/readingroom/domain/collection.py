@@ -92,17 +92,25 @@ def queries_of(question: Question) -> Iterator[Query]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """A study as the PACS names it. `modalities` is empty where it does not say."""
+    """A study as the PACS names it. `modalities` is empty where it does not say; `uid`, where it is none."""
 
     uid: str
-    day: date | None
+    day: date | None = None
     accession: str = ""
     modalities: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Studies that fit the question, and how many answers did not."""
+
+    studies: tuple[Study, ...]
+    odd: int = 0
+
+
 def is_asked(study: Study, query: Query, question: Question) -> bool:
     """Whether an answer fits: its day, its accession number, and its modalities where it says them."""
-    if study.day is None or not question.first <= study.day <= question.last:
+    if not study.uid or study.day is None or not question.first <= study.day <= question.last:
         return False
     if query.day not in {None, study.day} or (query.accession and study.accession != query.accession):
         return False
@@ -168,8 +176,8 @@ class Tally:
             return
         reasons = [settled.get(instance.uid, Missing.NOT_SENT.value) for instance in content.instances]
         lacking = Counter(reason for reason in reasons if reason)
-        self.studies += 1
-        self.complete += not lacking
+        self.studies += bool(reasons)  # of a study without such a series nothing was asked
+        self.complete += bool(reasons) and not lacking
         self.series += len({instance.series for instance in content.instances})
         self.differing += content.differing
         self.odd += content.odd

@@ -22,7 +22,7 @@ from readingroom.application.collect import plan as look
 from readingroom.application.ports_collect import Destination
 from readingroom.domain.collection import Question, Tally, check_can_ask
 from readingroom.domain.errors import TryAgain, WrongSetUp
-from readingroom.domain.peers import Limits, Peer, Peers
+from readingroom.domain.peers import Peer, Peers
 from readingroom.entrypoints import settings
 from readingroom.entrypoints.cli.progress import progress
 
@@ -64,8 +64,12 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--modality", "modalities", multiple=True, metavar="CODE", help="Repeatable; default: all allowed."
         ),
-        click.option("--to", "last", type=_day, help="The last study date; default: the last one allowed."),
-        click.option("--from", "first", type=_day, help="The first study date; default: the first one allowed."),
+        click.option(
+            "--to", "last", type=_day, metavar="DAY", help="The last study date; default: the last one allowed."
+        ),
+        click.option(
+            "--from", "first", type=_day, metavar="DAY", help="The first study date; default: the first one allowed."
+        ),
         click.argument("set_up_file", metavar="SET_UP", type=_file),
     ):
         command = option(command)
@@ -76,12 +80,12 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
 @_question
 def plan(set_up_file: Path, as_json: bool, **asked: Any) -> None:
     """Count what there is to collect, by C-FIND alone: nothing is moved, nothing is written."""
-    from readingroom.adapters.dicom_caller import CalledPacs  # noqa: PLC0415 (pynetdicom is slow to import)
+    from readingroom.adapters.collect_pacs import CalledPacs  # noqa: PLC0415 (pynetdicom is slow to import)
 
     set_up = _set_up(set_up_file)
     question = _asked(set_up, **asked)
     with progress("studies") as show:
-        tally = look(question, set_up.allowed.studies, CalledPacs(set_up, None), _pace(set_up), show)
+        tally = look(question, set_up.allowed.studies, CalledPacs(set_up, None), _pace(set_up, pauses=0), show)
     if as_json:
         click.echo(json.dumps({name: getattr(tally, name) for name in PLANNED}))
         return
@@ -107,12 +111,13 @@ def run(set_up_file: Path, as_json: bool, journal: Path, **asked: Any) -> None:
               door-refused      the door did not take it
               and the reasons of `readingroom ingest`, which would not receive it either.
     """
-    from readingroom.adapters.dicom_caller import CalledDoor, CalledPacs  # noqa: PLC0415 (as above)
+    from readingroom.adapters.collect_door import CalledDoor  # noqa: PLC0415 (as above)
+    from readingroom.adapters.collect_pacs import CalledPacs  # noqa: PLC0415 (as above)
 
     set_up = _set_up(set_up_file)
     question = _asked(set_up, **asked)
     with _for_the_owner_alone():
-        kept = JournalFolder(journal, question, Limits(spool_bytes=set_up.bounds.spool_bytes))
+        kept = JournalFolder(journal, question, set_up.bounds.limits)
         with kept.opened(), _listening(set_up, kept), progress("studies") as show:
             destination: Destination
             if set_up.door:
@@ -120,7 +125,7 @@ def run(set_up_file: Path, as_json: bool, journal: Path, **asked: Any) -> None:
             else:
                 destination = InboxOut(set_up.inbox or Path())
             site = Site(pacs=CalledPacs(set_up, kept.spool), journal=kept, destination=destination)
-            tally = bring(question, set_up.allowed.studies, site, _pace(set_up), show)
+            tally = bring(question, set_up.allowed.studies, site, _pace(set_up, set_up.bounds.pauses), show)
             kept.close(tally)
     if as_json:
         click.echo(json.dumps(tally.to_document(), sort_keys=True))
@@ -204,13 +209,13 @@ def _no_list(path: Path, why: str) -> WrongSetUp:
     )
 
 
-def _pace(set_up: SetUp) -> Pace:
+def _pace(set_up: SetUp, pauses: int) -> Pace:
     return Pace(
         clock=SiteClock(),
         hours=set_up.hours,
         per_second=set_up.per_second,
         pause=set_up.bounds.pause_seconds,
-        pauses=set_up.bounds.pauses,
+        pauses=pauses,
         say=_say,
     )
 
@@ -225,7 +230,9 @@ def _listening(set_up: SetUp, kept: JournalFolder) -> Iterator[None]:
 
     pacs = Peer(ae_title=set_up.pacs.ae_title, centre="PACS", addresses=set_up.listen.addresses)
     peers = Peers(ae_title=set_up.ae_title, peers=(pacs,), limits=kept.spool.limits)
-    listener = Listener(kept.spool, lambda: peers, None, lambda _: None)
+    listener = Listener(
+        kept.spool, lambda: peers, None, lambda line: _say(line) if line.startswith("refused") else None
+    )
     listener.start(set_up.listen.host, set_up.listen.port)
     try:
         yield
