@@ -481,13 +481,27 @@ def test_from_a_hospitals_files_to_figures(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "inbox" / f"{patient}_data.json").write_bytes(b" " * 200 + told_of)
     landing, held, key = tmp_path / "landing", tmp_path / "h", ("--key-file", tmp_path / "split")
     given = ("--landing", landing, "--holdout", held, *key, "--centre-file", tmp_path / "centres", "--share", 0)
-    into = ("--landing", "--project", "holdout", "--key-file", tmp_path / "deid", "--jobs", 1)
+    kept = held / "receipts"
+    step = (
+        "deid",
+        held / "landing",
+        held / "warehouse",
+        "--landing",
+        "--project",
+        "holdout",
+        "--staging",
+        kept / "deid",
+    )
+    secret = ("--key-file", tmp_path / "deid", "--jobs", 1)
     for words in (
         ("ingest", tmp_path / "inbox", "--centre", "XYZ", "--landing", landing),
         ("holdout", "split", *given, "--nothing-released", "--confirm"),
-        ("deid", held / "landing", held / "warehouse", *into),
+        (*step, *secret, "--step", "plan", "--shards", 1),  # as its Jobs do
     ):
         assert run(*words).returncode == 0
+    plan = ("--plan", json.loads((kept / "deid/plan.json").read_text())["plan"])
+    assert run(*step, *secret, "--step", "work", "--shard", 0, *plan).returncode == 0
+    assert run(*step, "--step", "finish", *plan, "--receipt", kept / "deid.jsonl").returncode == 0
     monkeypatch.setenv(
         "RR_POLICIES", str(made.policies(tmp_path / "policies", telling={"smallest": 10, "blur": 5, "step": 0.5}))
     )
