@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from readingroom.adapters import sealed_run
+from readingroom.adapters import pod_run, sealed_run
 from readingroom.adapters.evaluation_files import MemoryFolder, plan_named
 from readingroom.adapters.sealed_run import run_sealed
 from readingroom.adapters.submission import RUNS, SubmissionRoom, run_folder
@@ -47,12 +49,12 @@ def there(*places):
     return [place for place in places if os.path.exists(place)]
 tried("socket", lambda: socket.socket())
 tried("unix socket", lambda: socket.socket(socket.AF_UNIX))
-tried("labels", lambda: there("/cases/clinical.csv", "/cases/images/../clinical.csv", "/cases/manifest.jsonl") or None)
+tried("labels", lambda: there("/cases/clinical.csv", "/images/../clinical.csv", "/clinical.csv", "/manifest.jsonl") or None)
 tried("the host", lambda: there("/root", "/home", "/etc", "/var", "/proc", "/sys", "/run", "/old/usr") or None)
 tried("parent's folder", lambda: there(*PLACES) or None)
 tried("program", lambda: os.execv("/usr/bin/id", ["id"]))
 tried("system", lambda: os.system("true") == 0)
-for place in ("/cases/cases.csv", "/cases/images/x", "/submission/predict.py", "/x", "/usr/x", "/dev/x"):
+for place in ("/cases/cases.csv", "/images/x", "/cases/submission/predict.py", "/x", "/usr/x", "/dev/x"):
     tried("write " + place, lambda: open(place, "ab"))
 for number in (272, 308, 165, 155, 319, 29, 101):  # unshare, setns, mount, pivot_root, memfd_create, shmget, ptrace
     tried(number, lambda: libc.syscall(number, 0x10000000, 0, 0, 0, 0))
@@ -95,10 +97,10 @@ def costs(**changes: int) -> Costs:
 
 def sealed(folder: Path, code: str, largest: int = 10_000, **changes: int) -> bytes:
     """What comes of a program beside one image."""
-    made.submission(folder / "submission", code)
+    made.submission(folder / "cases/submission", code)
     (folder / "images").mkdir(exist_ok=True)
     (folder / "images" / "1.dcm").write_bytes(b"image")
-    (folder / "cases.csv").write_text("case,image\n")
+    (folder / "cases/cases.csv").write_text("case,image\n")
     folder.chmod(0o700)
     return run_sealed(folder, folder / "images", costs(**changes), largest)
 
@@ -135,7 +137,7 @@ def test_a_stranger_reads_the_cases_and_nothing_else_gets_through(
     places = [str(tmp_path), str(Path(__file__).parent), str(Path(sealed_run.__file__).parent)]
     assert sealed(tmp_path, f"PLACES = {places!r}\n{TRIES}") == b""
     assert capfd.readouterr() == ("", "")
-    read = "open('predictions.csv', 'wb').write(open('/cases/images/1.dcm', 'rb').read())"
+    read = "open('predictions.csv', 'wb').write(open('/images/1.dcm', 'rb').read())"
     assert sealed(tmp_path, read) == b"image"
     spread = "import multiprocessing as m\nwith m.Pool(2) as p: x = p.map(abs, [-4, -2])"
     spread += "\nopen('predictions.csv', 'w').write(str(x))"
@@ -156,8 +158,7 @@ def test_no_more_is_read_than_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
-    made.submission(tmp_path / "submission", "import time; time.sleep(100)")
-    (tmp_path / "cases.csv").write_text("")
+    made.submission(tmp_path / "cases/submission", "import time; time.sleep(100)")
     (tmp_path / "images").mkdir()
     code = f"""
 from pathlib import Path
@@ -506,10 +507,71 @@ def test_from_a_hospitals_files_to_figures(tmp_path: Path, monkeypatch: pytest.M
         "RR_POLICIES", str(made.policies(tmp_path / "policies", telling={"smallest": 10, "blur": 5, "step": 0.5}))
     )
     code = made.HONEST.replace(
-        'open("/cases/" + line["image"], "rb").read()[0] / 255',
-        'pydicom.dcmread("/cases/" + line["image"]).Rows / 65536',
+        'open(line["image"], "rb").read()[0] / 255',
+        'pydicom.dcmread(line["image"]).Rows / 65536',
     )
     found = told(asking(tmp_path, "--json", code=f"import pydicom\n{code}"))["report"]
     assert found["tasks"]["covid"]["overall"]["positives"] == 10
     assert found["tasks"]["covid"]["overall"]["auroc"]["value"] == 0.5
     assert b"RXH" not in b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
+BESIDE = """
+from pathlib import Path
+from readingroom.adapters import pod_run, sealed_run
+sealed_run.SUBMISSION, sealed_run.SCRATCH = {cases!r} + "/submission", {scratch!r}
+pod_run.serve(Path({cases!r}), Path({scratch!r}))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("code", "came"),
+    [
+        ("open('predictions.csv', 'w').write('fine')", b"fine"),
+        ("raise ValueError", Reason.FAILED),
+        ("pass", Reason.NO_PREDICTIONS),
+        ("import os; os.mkfifo('predictions.csv')", Reason.NO_PREDICTIONS),
+        ("import os; os.symlink('/etc/passwd', 'predictions.csv')", Reason.NO_PREDICTIONS),
+        ("import socket; socket.socket()", Reason.FAILED),
+        ("import os; os.execv('/usr/bin/id', ['id'])", Reason.FAILED),
+        ("print('SECRET'); open('.ended', 'w').write('1'); import time; time.sleep(99)", Reason.FAILED),
+        ("import os; os.mkfifo('.ended'); import time; time.sleep(99)", Reason.TIME_OUT),
+        ("import os, time; os.kill(1, 15); time.sleep(99)", Reason.TIME_OUT),
+        ("while True: pass", Reason.TIME_OUT),
+    ],
+)
+def test_beside_it_in_a_pod_the_words_are_the_same(tmp_path: Path, code: str, came: object) -> None:
+    """The other container's first process, in a process namespace as a container has one."""
+    cases, scratch = tmp_path / "cases", tmp_path / "scratch"
+    made.submission(cases / "submission", code)
+    scratch.mkdir()
+    words = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c"]
+    words.append(BESIDE.format(cases=str(cases), scratch=str(scratch)))
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
+        try:
+            found: object = pod_run.run_beside(tmp_path, tmp_path, costs(seconds=3, memory=2 << 30), 100, scratch)
+        except Unusable as error:
+            found = error.reason
+        other.kill()
+        said, _ = other.communicate()
+    assert (found, said) == (came, b"")
+
+
+def test_a_submission_is_never_started_where_its_end_would_be_everybodys() -> None:
+    with pytest.raises(RuntimeError, match="not the first process"):
+        sealed_run.run_submission(ctypes.CDLL(None))
+
+
+def test_in_a_pod_the_command_shares_the_cases_and_nothing_else(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked / "room/cases").mkdir(parents=True)
+    shared = []
+
+    def beside(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
+        shared.extend(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
+        return b"case,covid\n"
+
+    monkeypatch.setattr("readingroom.entrypoints.cli.evaluate.run_beside", beside)
+    found = told(asking(asked, "--json", "--beside", asked / "room"))
+    assert found["report"]["reason"] == "predictions-incomplete"
+    assert shared == ["cases/cases.csv", "cases/submission/predict.py"]
