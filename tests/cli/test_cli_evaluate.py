@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,20 @@ from typing import Any
 import pytest
 
 from readingroom.adapters import pod_run, sealed_run
+from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.evaluation_files import MemoryFolder, plan_named
 from readingroom.adapters.sealed_run import run_sealed
 from readingroom.adapters.submission import RUNS, SubmissionRoom, run_folder
 from readingroom.application.evaluate import evaluate
+from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.evaluation.budget import Spent
 from readingroom.domain.evaluation.plan import Costs
 from readingroom.domain.evaluation.predictions import Reason, Scores, Unusable
 from readingroom.domain.ids import project_id
+from readingroom.entrypoints.settings import policies_folder
 from tests.cli import evaluations as made
 from tests.cli.command import Done, one_line, run, start
+from tests.mortal import mortal
 from tests.unit.clinical.engine import record
 from tests.unit.data.stopping import stops
 from tests.unit.optout.people import UID, image
@@ -56,8 +61,10 @@ tried("program", lambda: os.execv("/usr/bin/id", ["id"]))
 tried("system", lambda: os.system("true") == 0)
 for place in ("/cases/cases.csv", "/images/x", "/cases/submission/predict.py", "/x", "/usr/x", "/dev/x"):
     tried("write " + place, lambda: open(place, "ab"))
-for number in (272, 308, 165, 155, 319, 29, 101):  # unshare, setns, mount, pivot_root, memfd_create, shmget, ptrace
+for number in (272, 308, 165, 155, 101):  # unshare, setns, mount, pivot_root, ptrace
     tried(number, lambda: libc.syscall(number, 0x10000000, 0, 0, 0, 0))
+tried("memory file", lambda: os.memfd_create("x"))
+tried("shared memory", lambda: libc.shmget(0, 4096, 0o1600))
 tried("clone", lambda: libc.syscall(56, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0))
 tried("own id", lambda: os.setuid(0))
 tried("first process", lambda: os.ptrace)
@@ -130,6 +137,13 @@ def _processes() -> list[str]:
     return found
 
 
+def _child_of(entry: Path, parent: int) -> bool:
+    try:
+        return entry.name.isdecimal() and f"\nPPid:\t{parent}\n" in (entry / "status").read_text()
+    except OSError:
+        return False
+
+
 def test_a_stranger_reads_the_cases_and_nothing_else_gets_through(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,17 +180,24 @@ from readingroom.adapters.sealed_run import run_sealed
 from readingroom.domain.evaluation.plan import Costs
 run_sealed(Path({str(tmp_path)!r}), Path({str(tmp_path / "images")!r}), {costs(seconds=100)!r}, 10)
 """
-    asker = subprocess.Popen(["python", "-c", code])
     deadline = time.monotonic() + 20
-    while not (inside := [each for each in _processes() if "outside(" in each and str(tmp_path) in each]):
+
+    def inside() -> int:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert len(inside) >= 1
-    asker.kill()
-    asker.wait()
-    while any("outside(" in each and str(tmp_path) in each for each in _processes()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return sum("outside(" in each and str(tmp_path) in each for each in _processes())
+
+    with subprocess.Popen([sys.executable, "-c", code]) as asker:
+        try:
+            while inside() < 3:  # between, first, and the submission's own
+                pass
+            between = next(entry for entry in Path("/proc").iterdir() if _child_of(entry, asker.pid))
+            for space in ("net", "mnt", "ipc", "uts", "pid_for_children"):
+                assert (between / "ns" / space).readlink() != (Path("/proc/self/ns") / space).readlink(), space
+        finally:
+            asker.kill()
+    while inside():
+        pass
 
 
 @pytest.fixture
@@ -524,6 +545,18 @@ pod_run.serve(Path({cases!r}), Path({scratch!r}))
 """
 
 
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """The other container's first process, in a process namespace as a container has one, until the block ends."""
+    code = BESIDE.format(cases=str(folder / "cases"), scratch=str(folder / "scratch"))
+    words = mortal(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code])
+    with (folder / "said").open("wb") as said, subprocess.Popen(words, stdout=said, stderr=said) as other:
+        try:
+            yield
+        finally:
+            other.kill()
+
+
 @pytest.mark.root
 @pytest.mark.parametrize(
     ("code", "came"),
@@ -546,16 +579,31 @@ def test_beside_it_in_a_pod_the_words_are_the_same(tmp_path: Path, code: str, ca
     cases, scratch = tmp_path / "cases", tmp_path / "scratch"
     made.submission(cases / "submission", code)
     scratch.mkdir()
-    words = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c"]
-    words.append(BESIDE.format(cases=str(cases), scratch=str(scratch)))
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
+    with beside(tmp_path):
         try:
             found: object = pod_run.run_beside(tmp_path, tmp_path, costs(seconds=3, memory=2 << 30), 100, scratch)
         except Unusable as error:
             found = error.reason
-        other.kill()
-        said, _ = other.communicate()
-    assert (found, said) == (came, b"")
+    assert (found, (tmp_path / "said").read_bytes()) == (came, b"")
+
+
+@pytest.mark.root
+def test_in_a_pod_nobody_stays_behind_and_what_was_killed_for_its_memory_is_not_run_again(tmp_path: Path) -> None:
+    cases, scratch = tmp_path / "cases", tmp_path / "scratch"
+    stays = "import os\nif os.fork() == 0:\n  os.setsid()\n  while True: open('alive', 'a').write('x')\n"
+    made.submission(cases / "submission", f"{stays}import time; time.sleep(.2); open('predictions.csv', 'w')")
+    scratch.mkdir()
+    with beside(tmp_path):
+        assert pod_run.run_beside(tmp_path, tmp_path, costs(seconds=20, memory=2 << 30), 100, scratch) == b""
+        before = (scratch / "alive").stat().st_size
+        time.sleep(0.3)
+        assert (scratch / "alive").stat().st_size == before > 0
+    for name in (".ended", "alive"):
+        (scratch / name).unlink()
+    with beside(tmp_path), pytest.raises(Unusable) as found:
+        pod_run.run_beside(tmp_path, tmp_path, costs(seconds=2), 100, scratch)
+    assert found.value.reason is Reason.TIME_OUT
+    assert not (scratch / "alive").exists()
 
 
 def test_a_submission_is_never_started_where_its_end_would_be_everybodys() -> None:
@@ -567,11 +615,32 @@ def test_in_a_pod_the_command_shares_the_cases_and_nothing_else(asked: Path, mon
     (asked / "room/cases").mkdir(parents=True)
     shared = []
 
-    def beside(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
+    def sharing(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
         shared.extend(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
         return b"case,covid\n"
 
-    monkeypatch.setattr("readingroom.entrypoints.cli.evaluate.run_beside", beside)
+    monkeypatch.setattr("readingroom.entrypoints.cli.evaluate.run_beside", sharing)
     found = told(asking(asked, "--json", "--beside", asked / "room"))
     assert found["report"]["reason"] == "predictions-incomplete"
     assert shared == ["cases/cases.csv", "cases/submission/predict.py"]
+
+
+def test_the_shipped_plan_asks_for_columns_and_codes_that_the_clinical_table_has() -> None:
+    plan = plan_named(policies_folder(), "nccid-status")
+    columns = dict(clinical_policy(policies_folder()).document["columns"])
+    (task,) = plan.tasks
+    assert task.positive | task.negative == set(columns[task.column]["codes"])
+    sex, age = plan.groupings
+    assert set(sex.values) == set(columns[sex.column]["codes"])
+    assert columns[age.column]["type"] == "age"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"more": 1}, "more"), ({"plan": "other"}, "names itself otherwise"), ({"budget": {"queries": 1}}, "days"),
+     ({"telling": {"smallest": 5, "blur": 5, "step": 0.05}}, "smallest"),
+     ({"groups": {"age": {"column": "age", "bounds": [60, 40]}}}, "do not rise")],
+)  # fmt: skip
+def test_a_plan_that_cannot_be_obeyed_is_named(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(WrongSetUp, match=why):
+        plan_named(made.policies(tmp_path, **changes), "small")
