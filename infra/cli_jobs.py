@@ -19,8 +19,9 @@ import click
 
 from images import build
 from infra import places, settings
-from infra.jobs import OPT_OUTS_CLAIM, ROSTER_CLAIM, Mount, Work, decision_name, manifest
+from infra.jobs import OPT_OUTS_CLAIM, ROSTER_CLAIM, SECONDS, Mount, Stranger, Work, decision_name, manifest
 from readingroom.contract import (
+    ACCOUNT_EVALUATE,
     ACCOUNT_HOLDOUT,
     ACCOUNT_INGEST,
     CLEARED,
@@ -35,13 +36,15 @@ from readingroom.domain.errors import WrongSetUp
 CENTRE = re.compile(r"[A-Z0-9]{2,12}")
 TABLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 CENTRES = "centres"  # in the hold-out's storage: who is wholly held out, one code a line; a secret
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+PLAN_NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
 PLAN = re.compile(r"[0-9a-f]{64}")
 project_option = click.option("--project", required=True, metavar="ID", help="Which project; it has a decision.")
 
 
 @click.group()
 def job() -> None:
-    """Start one step in the cluster and watch it to its end: ingest, deid, cut; holdout, holdout-check; enrol, for accounts."""
+    """Start one step in the cluster and watch it to its end: ingest, deid, cut, holdout, holdout-check, evaluate; or enrol."""
 
 
 @job.command()
@@ -114,6 +117,26 @@ def holdout_check(project: str) -> None:
     _decided(project)
     stamp = _hash([_listing(places.volume(name)) for name in (f"cuts-{project}", HOLDOUT)])
     _run(check_work(project, stamp, _services()))
+
+
+@job.command()
+@click.argument("submission", metavar="NAME")
+@project_option
+@click.option("--plan", required=True, metavar="NAME", help="A file of policies/evaluation.")
+def evaluate(submission: str, project: str, plan: str) -> None:
+    """Judge `submissions/ID/NAME` on the hold-out, sealed. The report lies in a folder of `evaluated/ID`."""
+    _decided(project)
+    if not NAME.fullmatch(submission) or not PLAN_NAME.fullmatch(plan):
+        raise click.UsageError("a submission is a folder's name and a plan a file's, in letters, digits and '-'")
+    folder = places.volume("submissions") / project / submission
+    if not folder.is_dir():
+        raise WrongSetUp(what="evaluate", which=submission, why="it is no folder", next_step=f"put it into {folder}")
+    costs, manifest = settings.evaluation_costs(plan), places.volume(HOLDOUT) / "warehouse" / "manifest.jsonl"
+    known = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+    stamp = _hash([_listing(folder), known, settings.text("evaluation", f"{plan}.yaml")])
+    out = places.volume("evaluated") / project / stamp[:12]
+    _run(evaluate_work(project, submission, plan, costs, stamp, _services()))
+    click.echo(f"report: {out / 'report.html'}")
 
 
 @job.command()
@@ -255,6 +278,33 @@ def check_work(project: str, stamp: str, image: str) -> Work:
             Mount(path=f"/{CLEARED}", claim=CLEARED, writable=True),
         ),
         stamp=stamp,
+    )
+
+
+def evaluate_work(project: str, submission: str, plan: str, costs: Mapping[str, int], stamp: str, image: str) -> Work:
+    """Reads the hold-out and a submission, runs that beside, writes a report. It asks nobody, and no flow leads anywhere."""
+    command = ("readingroom", "evaluate", f"/submissions/{project}/{submission}", "--project", project, "--plan", plan)
+    given = ("--holdout", f"/{HOLDOUT}", "--out", f"/evaluated/{project}/{stamp[:12]}", "--beside", "/room")
+    return Work(
+        role="evaluate",
+        project=project,
+        account=ACCOUNT_EVALUATE,
+        image=image,
+        command=(*command, *given),
+        mounts=(
+            Mount(path="/submissions", claim="submissions"),
+            Mount(path=f"/{HOLDOUT}", claim=HOLDOUT, writable=True),
+            Mount(path="/evaluated", claim="evaluated", writable=True),
+        ),
+        stamp=stamp,
+        memory="2Gi",
+        seconds=costs["seconds"] + SECONDS,
+        beside=Stranger(
+            command=("python", "-I", "-B", "-c", "from readingroom.adapters.pod_run import serve; serve()"),
+            mounts=(Mount(path="/images", claim=HOLDOUT, below="warehouse/images"),),
+            memory=f"{costs['memory_mib'] + costs['scratch_mib']}Mi",
+            scratch=f"{costs['scratch_mib']}Mi",
+        ),
     )
 
 

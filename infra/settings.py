@@ -83,6 +83,16 @@ def asks_opt_outs() -> bool:
     return folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
 
 
+def evaluation_costs(name: str, folder: Path = POLICIES / "evaluation") -> dict[str, int]:
+    """What a run of a submission may cost by a plan: seconds, and memory and scratch space in MiB."""
+    keys = {"plan", "version", "question", "projects", "decimals", "tasks", "telling", "budget", "costs"}
+    given = _document(folder / f"{name}.yaml", keys, frozenset({"groups"}))["costs"]
+    try:
+        return {key: int(given[key]) for key in ("seconds", "memory_mib", "scratch_mib")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong(f"{name}.yaml", "costs are no numbers") from error
+
+
 def text(*parts: str) -> str:
     """A file of `policies/`, as it is."""
     return POLICIES.joinpath(*parts).read_text(encoding="utf-8")
@@ -137,12 +147,12 @@ def _peer(word: Any, where: str) -> Peer:
     return Peer(namespace=found[1], role=found[2])
 
 
-def _document(file: Path, keys: set[str]) -> dict[str, Any]:
+def _document(file: Path, keys: set[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise _wrong(file.name, f"it cannot be read ({type(error).__name__})") from error
-    if not isinstance(document, dict) or document.keys() != keys:
+    if not isinstance(document, dict) or document.keys() - optional != keys:
         raise _wrong(file.name, f"its keys are not exactly {', '.join(sorted(keys))}")
     return document
 

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from readingroom.adapters import sealed_run
+from readingroom.adapters import pod_run, sealed_run
+from readingroom.adapters.clinical_policy import clinical_policy
 from readingroom.adapters.evaluation_files import MemoryFolder, plan_named
 from readingroom.adapters.sealed_run import run_sealed
 from readingroom.adapters.submission import RUNS, SubmissionRoom, run_folder
 from readingroom.application.evaluate import evaluate
+from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.evaluation.budget import Spent
 from readingroom.domain.evaluation.plan import Costs
 from readingroom.domain.evaluation.predictions import Reason, Scores, Unusable
 from readingroom.domain.ids import project_id
+from readingroom.entrypoints.settings import policies_folder
 from tests.cli import evaluations as made
 from tests.cli.command import Done, one_line, run, start
+from tests.mortal import mortal
 from tests.unit.clinical.engine import record
 from tests.unit.data.stopping import stops
 from tests.unit.optout.people import UID, image
@@ -47,15 +54,17 @@ def there(*places):
     return [place for place in places if os.path.exists(place)]
 tried("socket", lambda: socket.socket())
 tried("unix socket", lambda: socket.socket(socket.AF_UNIX))
-tried("labels", lambda: there("/cases/clinical.csv", "/cases/images/../clinical.csv", "/cases/manifest.jsonl") or None)
+tried("labels", lambda: there("/cases/clinical.csv", "/images/../clinical.csv", "/clinical.csv", "/manifest.jsonl") or None)
 tried("the host", lambda: there("/root", "/home", "/etc", "/var", "/proc", "/sys", "/run", "/old/usr") or None)
 tried("parent's folder", lambda: there(*PLACES) or None)
 tried("program", lambda: os.execv("/usr/bin/id", ["id"]))
 tried("system", lambda: os.system("true") == 0)
-for place in ("/cases/cases.csv", "/cases/images/x", "/submission/predict.py", "/x", "/usr/x", "/dev/x"):
+for place in ("/cases/cases.csv", "/images/x", "/cases/submission/predict.py", "/x", "/usr/x", "/dev/x"):
     tried("write " + place, lambda: open(place, "ab"))
-for number in (272, 308, 165, 155, 319, 29, 101):  # unshare, setns, mount, pivot_root, memfd_create, shmget, ptrace
+for number in (272, 308, 165, 155, 101):  # unshare, setns, mount, pivot_root, ptrace
     tried(number, lambda: libc.syscall(number, 0x10000000, 0, 0, 0, 0))
+tried("memory file", lambda: os.memfd_create("x"))
+tried("shared memory", lambda: libc.shmget(0, 4096, 0o1600))
 tried("clone", lambda: libc.syscall(56, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0))
 tried("own id", lambda: os.setuid(0))
 tried("first process", lambda: os.ptrace)
@@ -95,10 +104,10 @@ def costs(**changes: int) -> Costs:
 
 def sealed(folder: Path, code: str, largest: int = 10_000, **changes: int) -> bytes:
     """What comes of a program beside one image."""
-    made.submission(folder / "submission", code)
+    made.submission(folder / "cases/submission", code)
     (folder / "images").mkdir(exist_ok=True)
     (folder / "images" / "1.dcm").write_bytes(b"image")
-    (folder / "cases.csv").write_text("case,image\n")
+    (folder / "cases/cases.csv").write_text("case,image\n")
     folder.chmod(0o700)
     return run_sealed(folder, folder / "images", costs(**changes), largest)
 
@@ -128,6 +137,13 @@ def _processes() -> list[str]:
     return found
 
 
+def _child_of(entry: Path, parent: int) -> bool:
+    try:
+        return entry.name.isdecimal() and f"\nPPid:\t{parent}\n" in (entry / "status").read_text()
+    except OSError:
+        return False
+
+
 def test_a_stranger_reads_the_cases_and_nothing_else_gets_through(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +151,7 @@ def test_a_stranger_reads_the_cases_and_nothing_else_gets_through(
     places = [str(tmp_path), str(Path(__file__).parent), str(Path(sealed_run.__file__).parent)]
     assert sealed(tmp_path, f"PLACES = {places!r}\n{TRIES}") == b""
     assert capfd.readouterr() == ("", "")
-    read = "open('predictions.csv', 'wb').write(open('/cases/images/1.dcm', 'rb').read())"
+    read = "open('predictions.csv', 'wb').write(open('/images/1.dcm', 'rb').read())"
     assert sealed(tmp_path, read) == b"image"
     spread = "import multiprocessing as m\nwith m.Pool(2) as p: x = p.map(abs, [-4, -2])"
     spread += "\nopen('predictions.csv', 'w').write(str(x))"
@@ -156,8 +172,7 @@ def test_no_more_is_read_than_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_run_ends_with_who_asked_for_it(tmp_path: Path) -> None:
-    made.submission(tmp_path / "submission", "import time; time.sleep(100)")
-    (tmp_path / "cases.csv").write_text("")
+    made.submission(tmp_path / "cases/submission", "import time; time.sleep(100)")
     (tmp_path / "images").mkdir()
     code = f"""
 from pathlib import Path
@@ -165,17 +180,24 @@ from readingroom.adapters.sealed_run import run_sealed
 from readingroom.domain.evaluation.plan import Costs
 run_sealed(Path({str(tmp_path)!r}), Path({str(tmp_path / "images")!r}), {costs(seconds=100)!r}, 10)
 """
-    asker = subprocess.Popen(["python", "-c", code])
     deadline = time.monotonic() + 20
-    while not (inside := [each for each in _processes() if "outside(" in each and str(tmp_path) in each]):
+
+    def inside() -> int:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert len(inside) >= 1
-    asker.kill()
-    asker.wait()
-    while any("outside(" in each and str(tmp_path) in each for each in _processes()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return sum("outside(" in each and str(tmp_path) in each for each in _processes())
+
+    with subprocess.Popen([sys.executable, "-c", code]) as asker:
+        try:
+            while inside() < 3:  # between, first, and the submission's own
+                pass
+            between = next(entry for entry in Path("/proc").iterdir() if _child_of(entry, asker.pid))
+            for space in ("net", "mnt", "ipc", "uts", "pid_for_children"):
+                assert (between / "ns" / space).readlink() != (Path("/proc/self/ns") / space).readlink(), space
+        finally:
+            asker.kill()
+    while inside():
+        pass
 
 
 @pytest.fixture
@@ -481,21 +503,144 @@ def test_from_a_hospitals_files_to_figures(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "inbox" / f"{patient}_data.json").write_bytes(b" " * 200 + told_of)
     landing, held, key = tmp_path / "landing", tmp_path / "h", ("--key-file", tmp_path / "split")
     given = ("--landing", landing, "--holdout", held, *key, "--centre-file", tmp_path / "centres", "--share", 0)
-    into = ("--landing", "--project", "holdout", "--key-file", tmp_path / "deid", "--jobs", 1)
+    kept = held / "receipts"
+    step = (
+        "deid",
+        held / "landing",
+        held / "warehouse",
+        "--landing",
+        "--project",
+        "holdout",
+        "--staging",
+        kept / "deid",
+    )
+    secret = ("--key-file", tmp_path / "deid", "--jobs", 1)
     for words in (
         ("ingest", tmp_path / "inbox", "--centre", "XYZ", "--landing", landing),
         ("holdout", "split", *given, "--nothing-released", "--confirm"),
-        ("deid", held / "landing", held / "warehouse", *into),
+        (*step, *secret, "--step", "plan", "--shards", 1),  # as its Jobs do
     ):
         assert run(*words).returncode == 0
+    plan = ("--plan", json.loads((kept / "deid/plan.json").read_text())["plan"])
+    assert run(*step, *secret, "--step", "work", "--shard", 0, *plan).returncode == 0
+    assert run(*step, "--step", "finish", *plan, "--receipt", kept / "deid.jsonl").returncode == 0
     monkeypatch.setenv(
         "RR_POLICIES", str(made.policies(tmp_path / "policies", telling={"smallest": 10, "blur": 5, "step": 0.5}))
     )
     code = made.HONEST.replace(
-        'open("/cases/" + line["image"], "rb").read()[0] / 255',
-        'pydicom.dcmread("/cases/" + line["image"]).Rows / 65536',
+        'open(line["image"], "rb").read()[0] / 255',
+        'pydicom.dcmread(line["image"]).Rows / 65536',
     )
     found = told(asking(tmp_path, "--json", code=f"import pydicom\n{code}"))["report"]
     assert found["tasks"]["covid"]["overall"]["positives"] == 10
     assert found["tasks"]["covid"]["overall"]["auroc"]["value"] == 0.5
     assert b"RXH" not in b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
+BESIDE = """
+from pathlib import Path
+from readingroom.adapters import pod_run, sealed_run
+sealed_run.SUBMISSION, sealed_run.SCRATCH = {cases!r} + "/submission", {scratch!r}
+pod_run.serve(Path({cases!r}), Path({scratch!r}))
+"""
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """The other container's first process, in a process namespace as a container has one, until the block ends."""
+    code = BESIDE.format(cases=str(folder / "cases"), scratch=str(folder / "scratch"))
+    words = mortal(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code])
+    with (folder / "said").open("wb") as said, subprocess.Popen(words, stdout=said, stderr=said) as other:
+        try:
+            yield
+        finally:
+            other.kill()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("code", "came"),
+    [
+        ("open('predictions.csv', 'w').write('fine')", b"fine"),
+        ("raise ValueError", Reason.FAILED),
+        ("pass", Reason.NO_PREDICTIONS),
+        ("import os; os.mkfifo('predictions.csv')", Reason.NO_PREDICTIONS),
+        ("import os; os.symlink('/etc/passwd', 'predictions.csv')", Reason.NO_PREDICTIONS),
+        ("import socket; socket.socket()", Reason.FAILED),
+        ("import os; os.execv('/usr/bin/id', ['id'])", Reason.FAILED),
+        ("print('SECRET'); open('.ended', 'w').write('1'); import time; time.sleep(99)", Reason.FAILED),
+        ("import os; os.mkfifo('.ended'); import time; time.sleep(99)", Reason.TIME_OUT),
+        ("import os, time; os.kill(1, 15); time.sleep(99)", Reason.TIME_OUT),
+        ("while True: pass", Reason.TIME_OUT),
+    ],
+)
+def test_beside_it_in_a_pod_the_words_are_the_same(tmp_path: Path, code: str, came: object) -> None:
+    """The other container's first process, in a process namespace as a container has one."""
+    cases, scratch = tmp_path / "cases", tmp_path / "scratch"
+    made.submission(cases / "submission", code)
+    scratch.mkdir()
+    with beside(tmp_path):
+        try:
+            found: object = pod_run.run_beside(tmp_path, tmp_path, costs(seconds=3, memory=2 << 30), 100, scratch)
+        except Unusable as error:
+            found = error.reason
+    assert (found, (tmp_path / "said").read_bytes()) == (came, b"")
+
+
+@pytest.mark.root
+def test_in_a_pod_nobody_stays_behind_and_what_was_killed_for_its_memory_is_not_run_again(tmp_path: Path) -> None:
+    cases, scratch = tmp_path / "cases", tmp_path / "scratch"
+    stays = "import os\nif os.fork() == 0:\n  os.setsid()\n  while True: open('alive', 'a').write('x')\n"
+    made.submission(cases / "submission", f"{stays}import time; time.sleep(.2); open('predictions.csv', 'w')")
+    scratch.mkdir()
+    with beside(tmp_path):
+        assert pod_run.run_beside(tmp_path, tmp_path, costs(seconds=20, memory=2 << 30), 100, scratch) == b""
+        before = (scratch / "alive").stat().st_size
+        time.sleep(0.3)
+        assert (scratch / "alive").stat().st_size == before > 0
+    for name in (".ended", "alive"):
+        (scratch / name).unlink()
+    with beside(tmp_path), pytest.raises(Unusable) as found:
+        pod_run.run_beside(tmp_path, tmp_path, costs(seconds=2), 100, scratch)
+    assert found.value.reason is Reason.TIME_OUT
+    assert not (scratch / "alive").exists()
+
+
+def test_a_submission_is_never_started_where_its_end_would_be_everybodys() -> None:
+    with pytest.raises(RuntimeError, match="not the first process"):
+        sealed_run.run_submission(ctypes.CDLL(None))
+
+
+def test_in_a_pod_the_command_shares_the_cases_and_nothing_else(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked / "room/cases").mkdir(parents=True)
+    shared = []
+
+    def sharing(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
+        shared.extend(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
+        return b"case,covid\n"
+
+    monkeypatch.setattr("readingroom.entrypoints.cli.evaluate.run_beside", sharing)
+    found = told(asking(asked, "--json", "--beside", asked / "room"))
+    assert found["report"]["reason"] == "predictions-incomplete"
+    assert shared == ["cases/cases.csv", "cases/submission/predict.py"]
+
+
+def test_the_shipped_plan_asks_for_columns_and_codes_that_the_clinical_table_has() -> None:
+    plan = plan_named(policies_folder(), "nccid-status")
+    columns = dict(clinical_policy(policies_folder()).document["columns"])
+    (task,) = plan.tasks
+    assert task.positive | task.negative == set(columns[task.column]["codes"])
+    sex, age = plan.groupings
+    assert set(sex.values) == set(columns[sex.column]["codes"])
+    assert columns[age.column]["type"] == "age"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"more": 1}, "more"), ({"plan": "other"}, "names itself otherwise"), ({"budget": {"queries": 1}}, "days"),
+     ({"telling": {"smallest": 5, "blur": 5, "step": 0.05}}, "smallest"),
+     ({"groups": {"age": {"column": "age", "bounds": [60, 40]}}}, "do not rise")],
+)  # fmt: skip
+def test_a_plan_that_cannot_be_obeyed_is_named(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(WrongSetUp, match=why):
+        plan_named(made.policies(tmp_path, **changes), "small")

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from readingroom.adapters import leaf
+from readingroom.adapters.vault.purpose_keys import draw, draw_split
 from readingroom.application.ports_vault import VaultRefused
 from readingroom.contract import POD_RANGE, PURPOSES
 from readingroom.domain.holdout import SPLIT_INPUT
@@ -405,6 +406,15 @@ class TestLogin:
             assert answer["data"]["hmac"].startswith("vault:v1:")
             drawn.append(answer["data"]["hmac"])
         assert drawn[0] == drawn[1] != drawn[2]
+
+    def test_the_key_of_the_split_is_drawn_the_same_each_time_and_is_none_of_a_project(
+        self, server: VaultServer
+    ) -> None:
+        with server.root() as root:
+            first, again, others = draw_split(root), draw_split(root), draw(root, "holdout").reveal()
+        assert first == again
+        assert len(first) == 32
+        assert first not in others.values()
 
 
 class TestEnvelope:

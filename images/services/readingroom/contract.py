@@ -51,6 +51,7 @@ MOUNT_HOME: Final = "/home/researcher"
 MOUNT_OUTBOX: Final = "/outbox"
 MANIFEST: Final = "MANIFEST.json"
 WORKSPACE_UID: Final = 1000  # the researcher, in the workspace
+STRANGER_UID: Final = 10002  # a researcher's code beside the hold-out, in no workspace
 SERVICE_UID: Final = 10001  # every process of ours in a pod; group alike
 
 # --- service accounts -------------------------------------------------------------------------------------------------
@@ -67,6 +68,7 @@ ACCOUNT_DNS: Final = "dns"
 ACCOUNT_INGEST: Final = "ingest"
 ACCOUNT_DOOR: Final = "door"
 ACCOUNT_ENROL: Final = "accounts"
+ACCOUNT_EVALUATE: Final = "evaluate"  # runs submissions on the hold-out
 ACCOUNT_HOLDOUT: Final = "holdout"  # splits landing, compares cuts; de-identifies nothing
 
 

@@ -30,6 +30,8 @@ from readingroom.domain.evaluation.plan import Costs
 from readingroom.domain.evaluation.predictions import Reason, Unusable
 
 PROGRAM, NOTEBOOK = "predict.py", "predict.ipynb"
+SUBMISSION: Final = "/cases/submission"
+SCRATCH: Final = "/scratch"
 PREDICTIONS: Final = "predictions.csv"
 CASES: Final = "cases.csv"
 OPEN_FILES: Final = 256
@@ -39,7 +41,7 @@ _PAUSE: Final = 0.05  # seconds between two looks at what a run costs
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
-_DETACH, _SET_PDEATHSIG, _SET_DUMPABLE = 2, 1, 4
+_DETACH, _SET_PDEATHSIG, SET_DUMPABLE = 2, 1, 4
 _FIRST_USER: Final = 0x70000000  # no system gives its people numbers from here on
 _DEVICES: Final = ("null", "zero", "random", "urandom")
 _LINKS: Final = ("bin", "lib", "lib64")  # on a merged system; of a folder of that name it is bound instead
@@ -48,8 +50,8 @@ _LINKS: Final = ("bin", "lib", "lib64")  # on a merged system; of a folder of th
 def run_sealed(folder: Path, images: Path, costs: Costs, largest: int) -> bytes:
     """The bytes of the predictions, at most `largest` and one more. Raises `Unusable` for a run that gave none.
 
-    In `folder` the caller has put `submission/` and `cases.csv`, which anybody may read, as well as `images`; `folder/root` is
-    made here. Raises `WrongSetUp` where processes may not be sealed.
+    In `folder/cases` the caller has put `submission/` and `cases.csv`, which anybody may read, as well as `images`; `folder/root`
+    is made here. Raises `WrongSetUp` where processes may not be sealed.
     """
     (folder / "root").mkdir(exist_ok=True)
     reading, writing = os.pipe()
@@ -191,17 +193,33 @@ def _first(libc: ctypes.CDLL, writing: int, setup: Mapping[str, Any], *, drop: b
         os.setresuid(nobody, nobody, nobody)
     _without_capabilities(libc)
     libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user forgets it
-    libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    _limit(setup)
+    libc.prctl(SET_DUMPABLE, 0, 0, 0, 0)
+    limit(setup)
+    if run_submission(libc, writing) != 0:
+        return _FAILED
+    content = plain_file(Path(SCRATCH), setup["largest"])
+    if content is None:
+        return _NONE
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(content)
+    return 0
+
+
+def run_submission(libc: ctypes.CDLL, *closed: int) -> int:
+    """Starts the main process of a submission, without these descriptors, and gives its status, once nobody else is left here.
+
+    Only a first process may: what it ends is everybody.
+    """
+    if os.getpid() != 1:
+        raise RuntimeError("not the first process of its namespace")
     main = os.fork()
     if not main:
-        os.close(writing)
+        for descriptor in closed:
+            os.close(descriptor)
         _submission(libc)
     _, status = os.waitpid(main, 0)
     _end_all()
-    if status != 0:
-        return _FAILED
-    return _hand_over(writing, setup["largest"])
+    return status
 
 
 def _build(libc: ctypes.CDLL, setup: Mapping[str, Any]) -> None:
@@ -212,10 +230,9 @@ def _build(libc: ctypes.CDLL, setup: Mapping[str, Any]) -> None:
     os.umask(0o022)
     _mount(libc, "tmpfs", root, plain, "size=1m,mode=0755")
     _bind_system(libc, root)
-    (root / "dev/shm").symlink_to("/scratch")
-    _bind(libc, folder / "submission", root / "submission", plain)
-    _bind(libc, folder / CASES, root / "cases" / CASES, plain)
-    _bind(libc, Path(setup["images"]), root / "cases/images", plain)
+    (root / "dev/shm").symlink_to(SCRATCH)
+    _bind(libc, folder / "cases", root / "cases", plain)
+    _bind(libc, Path(setup["images"]), root / "images", plain)
     (root / "scratch").mkdir()
     _mount(libc, "tmpfs", root / "scratch", plain, f"size={setup['scratch']},nr_inodes=10000,mode=1777")
     (root / "old").mkdir()
@@ -262,7 +279,8 @@ def _without_capabilities(libc: ctypes.CDLL) -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def _limit(setup: Mapping[str, Any]) -> None:
+def limit(setup: Mapping[str, Any]) -> None:
+    """What each process from here on may take."""
     for what, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, setup["memory"]),
@@ -281,13 +299,11 @@ def _submission(libc: ctypes.CDLL) -> None:
     try:
         os.setsid()
         os.nice(10)
-        os.chdir("/scratch")
+        os.chdir(SCRATCH)
         os.environ.clear()
-        os.environ.update(
-            HOME="/scratch", TMPDIR="/scratch", LANG="C.UTF-8", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"
-        )
-        program = f"/submission/{PROGRAM}"
-        sys.argv, sys.path = [program], ["/submission", *sys.path]
+        os.environ.update(HOME=SCRATCH, TMPDIR=SCRATCH, LANG="C.UTF-8", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+        program = f"{SUBMISSION}/{PROGRAM}"
+        sys.argv, sys.path = [program], [SUBMISSION, *sys.path]
         if filtered(libc, stranger=True):
             if os.path.exists(program):  # noqa: PTH110 (one call less that a stranger could have replaced)
                 runpy.run_path(program, run_name="__main__")
@@ -304,7 +320,7 @@ def _submission(libc: ctypes.CDLL) -> None:
 
 def _cells() -> str:
     """The code of a notebook, from top to bottom. A line of IPython's own is no Python, and ends the run."""
-    cells = json.loads(Path(f"/submission/{NOTEBOOK}").read_bytes())["cells"]
+    cells = json.loads(Path(f"{SUBMISSION}/{NOTEBOOK}").read_bytes())["cells"]
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
@@ -318,15 +334,15 @@ def _end_all() -> None:
         return
 
 
-def _hand_over(writing: int, largest: int) -> int:
-    """The file's bytes into the pipe, if it is a plain file; never more than one byte too many."""
+def plain_file(scratch: Path, largest: int, name: str = PREDICTIONS) -> bytes | None:
+    """The bytes of the predictions, never more than one too many; None for whatever is no plain file."""
     try:
-        descriptor = os.open(f"/scratch/{PREDICTIONS}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(scratch / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return _NONE
+        return None
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        return _NONE
-    with os.fdopen(descriptor, "rb") as file, os.fdopen(writing, "wb") as pipe:
-        pipe.write(file.read(largest + 1))
-    return 0
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(largest + 1)

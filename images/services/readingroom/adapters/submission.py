@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +21,11 @@ from readingroom.adapters.tree import Tree
 from readingroom.adapters.warehouse import IMAGES
 from readingroom.application.ports_evaluate import Images
 from readingroom.domain.errors import Refused, TryAgain
-from readingroom.domain.evaluation.plan import Plan
+from readingroom.domain.evaluation.plan import Costs, Plan
 from readingroom.domain.evaluation.predictions import Reason, Scores, Unusable, largest
 
 MOST_FILES: Final = 10_000
+Run = Callable[[Path, Path, Costs, int], bytes]  # as `run_sealed`
 RUNS: Final = ".runs"  # beside the projects' folders
 _READ: Final = "readingroom.adapters.prediction_worker:factory"
 
@@ -49,19 +50,20 @@ def run_folder(evaluations: Path) -> Iterator[Path]:
 class SubmissionRoom:
     """See the port `Room`: the submission is copied before its digest is made, so what runs is what the digest names."""
 
-    def __init__(self, submission: Path, holdout: Path, folder: Path, plan: Plan) -> None:
+    def __init__(self, submission: Path, holdout: Path, folder: Path, plan: Plan, run: Run = run_sealed) -> None:
         """`folder` is where the copy lies, and is the hold-out's. Raises `Refused` for what is no submission."""
-        self._holdout, self._plan, self._folder = holdout, plan, folder
-        self.sha256 = _copied(submission, folder / "submission", plan.costs.submission)
+        self._holdout, self._plan, self._folder, self._run = holdout, plan, folder, run
+        self.sha256 = _copied(submission, folder / "cases" / "submission", plan.costs.submission)
 
     def scores(self, cases: Images) -> Scores:
         """See the port."""
-        lines = ["case,image", *(f"{case},{place}" for case, places in cases.items() for place in places)]
-        (self._folder / CASES).write_text("\n".join(lines) + "\n", encoding="ascii")
-        (self._folder / CASES).chmod(0o444)
+        lines = ["case,image", *(f"{case},/{place}" for case, places in cases.items() for place in places)]
+        listed = self._folder / "cases" / CASES
+        listed.write_text("\n".join(lines) + "\n", encoding="ascii")
+        listed.chmod(0o444)
         tasks = [task.name for task in self._plan.tasks]
         most = largest(len(cases), len(tasks))
-        content = run_sealed(self._folder, self._holdout / IMAGES, self._plan.costs, most)
+        content = self._run(self._folder, self._holdout / IMAGES, self._plan.costs, most)
         if len(content) > most:
             raise Unusable(Reason.MALFORMED)
         return _parsed(content, {"tasks": tasks, "cases": list(cases), "decimals": self._plan.decimals})
@@ -84,6 +86,9 @@ def _parsed(content: bytes, asked: Mapping[str, Any]) -> Scores:
 def _copied(submission: Path, target: Path, most: int) -> str:
     """Copies regular files alone, one `predict.py` or `predict.ipynb` among them, and gives their digest."""
     try:
+        if not target.parent.exists():
+            target.parent.mkdir()
+            target.parent.chmod(0o755)
         target.mkdir()
         single = not submission.is_dir()
         odd = submission.is_symlink() or (not single and _has_odd(submission))

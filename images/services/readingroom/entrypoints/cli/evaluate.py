@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -15,6 +16,8 @@ from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.durable import write_new
 from readingroom.adapters.evaluation_files import EVALUATIONS, HoldOutFolder, MemoryFolder, check_report, plan_named
 from readingroom.adapters.evaluation_page import page
+from readingroom.adapters.pod_run import run_beside
+from readingroom.adapters.sealed_run import run_sealed
 from readingroom.adapters.submission import SubmissionRoom, run_folder
 from readingroom.application.evaluate import Evaluated
 from readingroom.application.evaluate import evaluate as evaluate_submission
@@ -35,12 +38,13 @@ _folder = click.Path(file_okay=False, path_type=Path)
 @click.option("--plan", "plan_name", required=True, metavar="NAME", help="A file of policies/evaluation.")
 @click.option("--holdout", "storage", type=_folder, required=True, help="The hold-out's own storage.")
 @click.option("--out", type=_folder, required=True, help="Where report.json, report.html and receipt.json are put.")
+@click.option("--beside", type=_folder, hidden=True, help="In a pod: where the container that runs it finds `cases`.")
 @json_option
 def evaluate(submission: Path, project_name: str, plan_name: str, as_json: bool, **given: Any) -> None:
     """Run SUBMISSION on the hold-out, sealed, and tell how good it is: figures in steps, with intervals, small groups hidden.
 
-    SUBMISSION is predict.py, predict.ipynb, or a folder with one of them. It finds /cases/cases.csv (case, image) and the
-    images beside it, and writes predictions.csv in its working folder: `case` and a column for each task of the plan, a number
+    SUBMISSION is predict.py, predict.ipynb, or a folder with one of them. It finds /cases/cases.csv (case, and
+    where an image lies), and writes predictions.csv where it is started: `case` and a column for each task of the plan, a number
     from 0 to 1 for each case. It has no network, starts no other program, and nothing that it prints is kept.
 
     A question is spent before it runs, and stays spent if the run fails. The same submission again gives the same answer and
@@ -57,8 +61,9 @@ def evaluate(submission: Path, project_name: str, plan_name: str, as_json: bool,
     def name(patient: str) -> str:
         return hmac.digest(key, patient.encode(), hashlib.sha256).hex()[:16]
 
-    with run_folder(storage / EVALUATIONS) as folder:
-        room = SubmissionRoom(submission, holdout.folder, folder, plan)
+    own = given["beside"]
+    with contextlib.nullcontext(own) if own else run_folder(storage / EVALUATIONS) as folder:
+        room = SubmissionRoom(submission, holdout.folder, folder, plan, run_beside if own else run_sealed)
         memory, now = MemoryFolder(storage, project), SystemClock().now()
         found = evaluate_submission(project, plan, holdout, room, memory, names=name, now=now)
     check_report(policies, found.report)
