@@ -33,7 +33,7 @@ from readingroom.domain.errors import WrongSetUp
 
 QUOTAS = {
     SYSTEM: {"pods": "24", "limits.memory": "8Gi"},
-    QUARANTINE: {"pods": "8", "limits.memory": "6Gi"},
+    QUARANTINE: {"pods": "8", "limits.memory": "12Gi"},  # one evaluation, two workers, the door
 }
 VOLUMES = {
     "vault-data": 2,
