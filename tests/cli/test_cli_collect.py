@@ -77,12 +77,19 @@ def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was
     assert list((site.work / "journal" / "spool").glob("*/*")) == []
 
 
+def data_set_of(whole: bytes) -> bytes:
+    """What follows the file meta."""
+    return whole[144 + struct.unpack_from("<I", whole, 140)[0] :]
+
+
 def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
     site.listen = free_port()
     with pacs.real(site, real_files()):
         done = run(*site.run("--from", "2026-01-10", "--to", "2026-01-11", "--modality", "CT"))
     assert done.returncode == 0, done.stderr
     assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
+    brought = [data_set_of(path.read_bytes()) for path in (site.work / "inbox").iterdir()]
+    assert sorted(brought) == sorted(data_set_of(content) for content in real_files()[:5])
     received = run("ingest", site.work / "inbox", "--centre", "ABC", "--landing", site.work / "landing", "--json")
     assert json.loads(received.stdout)["received"] == {"new": 5}
 
@@ -402,6 +409,18 @@ def test_a_pacs_that_does_no_c_get_is_said_to_need_c_move(site: Site) -> None:
         done = run(*site.run())
     assert done.returncode == 1
     assert "destination of C-MOVE" in one_line(done)
+
+
+def test_from_an_address_that_is_not_listed_nothing_comes_by_c_move(site: Site) -> None:
+    site.listen = free_port()
+    listening = {"host": "127.0.0.1", "port": site.listen, "addresses": ["127.0.0.9"]}
+    site.changes["listen"] = listening
+    with pacs.real(site, [image()]):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert "refused: an association, the address is not this peer's" in done.stderr
+    assert site.receipt()["missing"] == {"not-sent": 1}
+    assert site.inbox() == []
 
 
 def busy_once(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
