@@ -102,7 +102,7 @@ def test_only_what_fits_the_question_is_asked_further(
     assert is_asked(study, query, question) is wanted
 
 
-ALLOWED = Allowed(modalities=frozenset({"CT", "MR"}), first=DAY, last=DAY + timedelta(2))
+ALLOWED = Allowed(modalities=frozenset({"CT", "MR"}), first=DAY, last=DAY + timedelta(2), studies=50)
 
 
 def test_the_set_up_allows_what_it_says_and_nothing_else() -> None:
