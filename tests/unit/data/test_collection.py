@@ -369,3 +369,20 @@ def test_what_is_not_awaited_or_comes_twice_is_refused(tmp_path: Path) -> None:
         assert sorted(spool.kept()) == ["1.1", "1.3"]
         assert spool.was_full()
         assert not spool.was_full()
+
+
+@pytest.mark.parametrize("name", ["inbox", "journal"])
+def test_a_folder_that_is_none_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("no folder")
+    with pytest.raises(WrongSetUp, match=name):
+        brought(tmp_path)
+    assert acknowledged(tmp_path) == set()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"studies": [1]}'])
+@pytest.mark.parametrize("name", ["question.json", "studies.json"])
+def test_a_journal_that_is_off_is_said(tmp_path: Path, name: str, text: str) -> None:
+    brought(tmp_path)
+    (tmp_path / "journal" / name).write_text(text)
+    with pytest.raises(WrongSetUp, match="journal"):
+        brought(tmp_path)
