@@ -74,7 +74,12 @@ def test_a_real_pacs_is_planned_and_then_collected_by_c_get_and_nothing_that_was
     for secret in SECRETS:
         assert secret not in planned.stdout + planned.stderr + done.stdout + done.stderr
         assert secret not in (site.work / "journal" / "receipt.json").read_text()
-    assert list((site.work / "journal" / "spool").glob("*/*")) == []
+    assert list((site.work / "journal" / "spool").iterdir()) == []
+
+
+def data_set_of(whole: bytes) -> bytes:
+    """What follows the file meta."""
+    return whole[144 + struct.unpack_from("<I", whole, 140)[0] :]
 
 
 def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
@@ -83,6 +88,8 @@ def test_by_c_move_it_comes_to_us_and_is_received_by_ingest(site: Site) -> None:
         done = run(*site.run("--from", "2026-01-10", "--to", "2026-01-11", "--modality", "CT"))
     assert done.returncode == 0, done.stderr
     assert site.inbox() == instances(1, 2, 3, 4) + instances(1, study=2)
+    brought = [data_set_of(path.read_bytes()) for path in (site.work / "inbox").iterdir()]
+    assert sorted(brought) == sorted(data_set_of(content) for content in real_files()[:5])
     received = run("ingest", site.work / "inbox", "--centre", "ABC", "--landing", site.work / "landing", "--json")
     assert json.loads(received.stdout)["received"] == {"new": 5}
 
@@ -275,8 +282,12 @@ def of_two_minds(archive: pacs.Fake, asked: Dataset) -> pacs.Answers:
 
 def test_a_series_that_holds_more_than_is_listed_is_said(site: Site) -> None:
     with pacs.fake(site, find=of_two_minds):
-        planned = json.loads(run(*site.plan(), "--json").stdout)
-    assert (planned["found"], planned["series"], planned["differing"]) == (1, 1, 1)
+        planned = run(*site.plan())
+    assert planned.stdout.splitlines()[2:4] == [
+        "series                1  series",
+        "differing             1  of which the PACS counts more or fewer instances than it lists",
+    ]
+    assert planned.stdout.splitlines()[-1] == "at 1000 instances a second within the hours: 0:00:00 or more"
 
 
 @pytest.mark.parametrize("find", [shouting, refusing])
@@ -357,7 +368,7 @@ def test_what_was_not_asked_or_is_of_another_study_goes_nowhere(site: Site) -> N
     assert done.returncode == 1
     assert site.inbox() == instances(3)
     assert site.receipt()["missing"] == {"another": 1, "not-sent": 1}
-    assert list((site.work / "journal" / "spool").glob("*/*")) == []
+    assert list((site.work / "journal" / "spool").iterdir()) == []
 
 
 def sending_half(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:
@@ -402,6 +413,18 @@ def test_a_pacs_that_does_no_c_get_is_said_to_need_c_move(site: Site) -> None:
         done = run(*site.run())
     assert done.returncode == 1
     assert "destination of C-MOVE" in one_line(done)
+
+
+def test_from_an_address_that_is_not_listed_nothing_comes_by_c_move(site: Site) -> None:
+    site.listen = free_port()
+    listening = {"host": "127.0.0.1", "port": site.listen, "addresses": ["127.0.0.9"]}
+    site.changes["listen"] = listening
+    with pacs.real(site, [image()]):
+        done = run(*site.run())
+    assert done.returncode == 1
+    assert "refused: an association, the address is not this peer's" in done.stderr
+    assert site.receipt()["missing"] == {"not-sent": 1}
+    assert site.inbox() == []
 
 
 def busy_once(archive: pacs.Fake, event: evt.Event) -> Iterator[Any]:

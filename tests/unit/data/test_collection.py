@@ -102,7 +102,7 @@ def test_only_what_fits_the_question_is_asked_further(
     assert is_asked(study, query, question) is wanted
 
 
-ALLOWED = Allowed(modalities=frozenset({"CT", "MR"}), first=DAY, last=DAY + timedelta(2))
+ALLOWED = Allowed(modalities=frozenset({"CT", "MR"}), first=DAY, last=DAY + timedelta(2), studies=50)
 
 
 def test_the_set_up_allows_what_it_says_and_nothing_else() -> None:
@@ -276,7 +276,7 @@ def test_killed_before_any_change_of_the_disk_the_same_command_ends_it_and_what_
         assert (tally.found, tally.acknowledged, tally.moved, tally.to_come) == (2, 2, 2, 0)
         assert not spooled & pacs.retrieved.keys()
         spared += len(spooled) > 0
-        assert list((work / "journal").glob("spool/*/*")) == []
+        assert list((work / "journal" / "spool").iterdir()) == []
         shutil.rmtree(work)
         work.mkdir()
     assert points > 40
@@ -369,3 +369,20 @@ def test_what_is_not_awaited_or_comes_twice_is_refused(tmp_path: Path) -> None:
         assert sorted(spool.kept()) == ["1.1", "1.3"]
         assert spool.was_full()
         assert not spool.was_full()
+
+
+@pytest.mark.parametrize("name", ["inbox", "journal"])
+def test_a_folder_that_is_none_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("no folder")
+    with pytest.raises(WrongSetUp, match=name):
+        brought(tmp_path)
+    assert acknowledged(tmp_path) == set()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"studies": [1]}'])
+@pytest.mark.parametrize("name", ["question.json", "studies.json"])
+def test_a_journal_that_is_off_is_said(tmp_path: Path, name: str, text: str) -> None:
+    brought(tmp_path)
+    (tmp_path / "journal" / name).write_text(text)
+    with pytest.raises(WrongSetUp, match="journal"):
+        brought(tmp_path)

@@ -45,6 +45,7 @@ class AwaitingSpool(SpoolFolder):
     def __init__(self, folder: Path, limits: Limits) -> None:
         super().__init__(folder, limits, jobs=1)
         self._awaited: set[str] = set()
+        self.open: set[Path] = set()  # folders of associations that are under way
         self._waiting = threading.Lock()
 
     @contextmanager
@@ -68,6 +69,7 @@ class AwaitingSpool(SpoolFolder):
     def begin(self, centre: str, now: datetime) -> Arriving:
         """See `SpoolFolder`. Its folder has its name at once: what is whole in it counts while the rest still comes."""
         folder = self.folder / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+        self.open.add(folder)
         folder.mkdir()
         sync(self.folder)
         return _AwaitingArriving(self, folder)
@@ -96,30 +98,33 @@ class AwaitingSpool(SpoolFolder):
         return bool(marks)
 
     def sweep(self) -> None:
-        """What was refused leaves nothing."""
+        """What was refused leaves nothing, nor does an association that is over and of which nothing waits."""
         kept = {path for paths in self.kept().values() for path in paths}
         for path in self.folder.glob("*/[0-9]*_*"):
             if path not in kept:
                 path.unlink()
+        for folder in set(self.folder.iterdir()) - self.open:
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def _put_in_order(self) -> None:
         for part in self.folder.glob("*/.*"):
             part.unlink()
         self.sweep()
-        for folder in self.folder.iterdir():
-            if not any(folder.iterdir()):
-                folder.rmdir()
         self._used = sum(path.stat().st_size for path in self.folder.glob("*/*"))
 
 
 class _AwaitingArriving(Arriving):
     """See `Arriving`; refuses what is not awaited (PS3.7 annex C: invalid SOP instance)."""
 
+    def __init__(self, spool: AwaitingSpool, folder: Path) -> None:
+        super().__init__(spool, folder)
+        self._awaiting = spool
+
     def begin(self, uid: str) -> Incoming:
         """See `Arriving`."""
         incoming = super().begin(uid)
-        spool = self.spool
-        if isinstance(spool, AwaitingSpool) and not spool.takes(uid):
+        if not self._awaiting.takes(uid):
             incoming.refuse(Reason.UID_MALFORMED)
         return incoming
 
@@ -127,6 +132,7 @@ class _AwaitingArriving(Arriving):
         """See `Arriving`; the folder stays as it is."""
         for incoming in list(self.under_way):
             incoming.refuse(Reason.TRUNCATED)
+        self._awaiting.open.discard(self.folder)
 
 
 class JournalFolder:

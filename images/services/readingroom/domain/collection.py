@@ -30,8 +30,8 @@ class Allowed:
     modalities: frozenset[str]
     first: date
     last: date
+    studies: int  # of one run
     accessions: bool = False
-    studies: int = 10_000  # of one run
 
 
 @dataclass(frozen=True, kw_only=True)
