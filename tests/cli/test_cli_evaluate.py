@@ -412,6 +412,7 @@ OFF = {
     "an altered table": ({}, _other_table, 1, "not what the manifest names"),
     "a project's warehouse": ({}, _projects, 3, "a project's warehouse"),
     "images for root alone": ({}, _unreadable, 1, "others may not read it"),
+    "no room": ({}, lambda work: (work / "h/evaluations").write_text(""), 1, "cannot be written"),
     "no hold-out": ({}, lambda work: shutil.rmtree(work / "h"), 1, "manifest.jsonl cannot be read"),
     "no submission": ({"submission": "/nowhere"}, None, 3, "neither a file nor a folder"),
 }  # fmt: skip
