@@ -35,7 +35,7 @@ class Asked:
 
 
 def answered(asked: Asked, plan: Plan, rows: Mapping[str, Row], scores: Scores) -> dict[str, Any]:
-    """The report of a run that gave predictions: `rows` of the clinical table and scores by case. The caller asked `too_small`."""
+    """The report of a run that gave predictions: `rows` of the clinical table and scores by case. `too_small` was asked."""
     tasks = {}
     for place, task in enumerate(plan.tasks):
         labels = {case: task.label(row) for case, row in rows.items()}
