@@ -14,6 +14,7 @@ import os
 import resource
 import runpy
 import secrets
+import select
 import selectors
 import signal
 import stat
@@ -168,12 +169,12 @@ def outside(writing: int, parent: int, setup: str) -> None:
     if not root:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
             Path("/proc/self", name).write_text(text, encoding="ascii")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it is known whom to kill then
     first = os.fork()
     if first:
         os.close(writing)
-        signal.signal(
-            signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL)
-        )  # its end is everybody's, and is waited for
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))  # whose end is everybody's
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
     status = _UNSEALED
     try:
@@ -185,6 +186,8 @@ def outside(writing: int, parent: int, setup: str) -> None:
 def _first(libc: ctypes.CDLL, writing: int, setup: Mapping[str, Any], *, drop: bool) -> int:
     """The first process inside: it builds the room, starts the submission, ends everything, and hands the predictions over."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a first process handles, its neighbours could send it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    _die_with_who_asked(libc, writing)
     _build(libc, setup)
     if drop:
         os.setgroups([])
@@ -192,7 +195,7 @@ def _first(libc: ctypes.CDLL, writing: int, setup: Mapping[str, Any], *, drop: b
         os.setresgid(nobody, nobody, nobody)
         os.setresuid(nobody, nobody, nobody)
     _without_capabilities(libc)
-    libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user forgets it
+    _die_with_who_asked(libc, writing)  # a change of user forgets it
     libc.prctl(SET_DUMPABLE, 0, 0, 0, 0)
     limit(setup)
     if run_submission(libc, writing) != 0:
@@ -203,6 +206,15 @@ def _first(libc: ctypes.CDLL, writing: int, setup: Mapping[str, Any], *, drop: b
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(content)
     return 0
+
+
+def _die_with_who_asked(libc: ctypes.CDLL, writing: int) -> None:
+    """From now on, and at once if nobody reads the pipe any more. The process between dies with who asked, this one with that."""
+    libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    pipe = select.poll()
+    pipe.register(writing, 0)
+    if pipe.poll(0):
+        raise SystemExit(_UNSEALED)
 
 
 def run_submission(libc: ctypes.CDLL, *closed: int) -> int:

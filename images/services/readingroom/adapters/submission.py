@@ -20,7 +20,7 @@ from readingroom.adapters.sealed_run import CASES, NOTEBOOK, PROGRAM, run_sealed
 from readingroom.adapters.tree import Tree
 from readingroom.adapters.warehouse import IMAGES
 from readingroom.application.ports_evaluate import Images
-from readingroom.domain.errors import Refused, TryAgain
+from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
 from readingroom.domain.evaluation.plan import Costs, Plan
 from readingroom.domain.evaluation.predictions import Reason, Scores, Unusable, largest
 
@@ -32,14 +32,17 @@ _READ: Final = "readingroom.adapters.prediction_worker:factory"
 
 @contextmanager
 def run_folder(evaluations: Path) -> Iterator[Path]:
-    """A folder for one run, gone afterwards; so is what a killed run left."""
+    """A folder for one run, gone afterwards; so is what a killed run left. Raises `WrongSetUp` where there can be none."""
     busy = TryAgain(what="evaluation", why="a run is going on", next_step="wait until it has ended")
     runs = evaluations / RUNS
-    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in runs.iterdir():
-        with contextlib.suppress(TryAgain), alone(left, busy):
-            shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(dir=runs))
+    try:
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in runs.iterdir():
+            with contextlib.suppress(TryAgain), alone(left, busy):
+                shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(dir=runs))
+    except OSError as error:
+        raise _no_room(error) from error
     with alone(folder, busy):
         try:
             yield folder
@@ -59,8 +62,11 @@ class SubmissionRoom:
         """See the port."""
         lines = ["case,image", *(f"{case},/{place}" for case, places in cases.items() for place in places)]
         listed = self._folder / "cases" / CASES
-        listed.write_text("\n".join(lines) + "\n", encoding="ascii")
-        listed.chmod(0o444)
+        try:
+            listed.write_text("\n".join(lines) + "\n", encoding="ascii")
+            listed.chmod(0o444)
+        except OSError as error:
+            raise _no_room(error) from error
         tasks = [task.name for task in self._plan.tasks]
         most = largest(len(cases), len(tasks))
         content = self._run(self._folder, self._holdout / IMAGES, self._plan.costs, most)
@@ -127,6 +133,15 @@ def _has_odd(folder: Path) -> bool:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 return True
     return False
+
+
+def _no_room(error: OSError) -> WrongSetUp:
+    return WrongSetUp(
+        what="evaluation",
+        which="the folder of a run",
+        why=f"it cannot be written ({type(error).__name__})",
+        next_step="see to space and permissions of the hold-out's storage, then run the same command again",
+    )
 
 
 def _no_submission(why: str) -> Refused:

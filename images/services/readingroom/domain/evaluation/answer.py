@@ -35,7 +35,7 @@ class Asked:
 
 
 def answered(asked: Asked, plan: Plan, rows: Mapping[str, Row], scores: Scores) -> dict[str, Any]:
-    """The report of a run that gave predictions: `rows` of the clinical table and scores by case."""
+    """The report of a run that gave predictions: `rows` of the clinical table and scores by case. `too_small` was asked."""
     tasks = {}
     for place, task in enumerate(plan.tasks):
         labels = {case: task.label(row) for case, row in rows.items()}
@@ -94,8 +94,6 @@ def _task(task: Task, plan: Plan, judged: Mapping[str, Judged], rows: Mapping[st
 
 def _overall(cases: Sequence[Judged], threshold: float, telling: Telling) -> dict[str, Any]:
     positives, negatives, told = _counts(cases, telling)
-    if min(positives, negatives) < telling.smallest:
-        return dict(HIDDEN)
     step = figures.step_for(min(positives, negatives), telling.blur, telling.step)
     score = figures.share_told(figures.brier(cases), step, told["cases"])
     found = (

@@ -56,7 +56,7 @@ def evaluate(submission: Path, project_name: str, plan_name: str, as_json: bool,
     project, policies = project_id(project_name), settings.policies_folder()
     plan = plan_named(policies, plan_name)
     holdout = HoldOutFolder(storage)
-    key = secrets.token_bytes(32)  # cases have other names in each run: a submission cannot know one again by its name
+    key = secrets.token_bytes(32)  # a case has another name in each run, so one that got out would name nobody
 
     def name(patient: str) -> str:
         return hmac.digest(key, patient.encode(), hashlib.sha256).hex()[:16]
