@@ -87,3 +87,15 @@ class Entry:
             "must": self.must.value,
             **more,
         }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Entry:
+        """A line of the key. Raises `KeyError`, `ValueError` or `TypeError` for what is none."""
+        texts = {name: document[name] for name in ("file", "fault", "was")}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise TypeError
+        more = {
+            name: document[name] for name in ("patient", "scope", "encoding", "becomes", "reason") if name in document
+        }
+        where, kind, must = document["where"], Class(document["class"]), Must(document["must"])
+        return cls(kind=kind, where=where, must=must, **texts, **more)
