@@ -131,7 +131,29 @@ def test_the_key_that_is_written_is_the_key_that_is_read() -> None:
     assert [entry.to_document() for entry in entries] == made().key
 
 
-@pytest.mark.parametrize("text", ["", "x\n", "[]\n", "{}\n", '{"file": 1, "class": "time"}\n', "\udcff"])
+LINE = NAME.to_document()
+WRONG = [{"encoding": "utf-7"}, {"was": "\ud800"}, {"was": None}, {"must": "vanish"}, {"class": 1}]
+
+
+def test_a_place_that_is_no_element_holds_nothing(tmp_path: Path) -> None:
+    score = scored(
+        tmp_path, ("b.dcm", part10(ct())), key=[replace(MAKER, where="nowhere"), replace(MAKER, where={"x": 1})]
+    )
+    assert (score.fields["CT and MR"].found, score.fields["CT and MR"].of) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(json.dumps({**LINE, **wrong}) for wrong in WRONG),
+        "",
+        "x\n",
+        "[]\n",
+        "{}\n",
+        '{"file": 1, "class": "time"}\n',
+        "\udcff",
+    ],
+)
 def test_what_is_no_key_is_refused_without_a_word_of_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key.jsonl"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))

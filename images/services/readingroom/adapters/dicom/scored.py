@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import warnings
 import zlib
 from collections import Counter, defaultdict
@@ -24,6 +25,7 @@ from readingroom.domain.synth.score import Share
 
 SIX: Final = 6  # bytes by which texts are looked for first
 PIECE: Final = 8 << 20
+TAG: Final = re.compile("[0-9A-F]{8}")
 LONGEST: Final = 1 << 12  # of a text
 INSTANCE: Final = 0x00080018
 MODALITY: Final = 0x00080060
@@ -97,7 +99,7 @@ class Written:
 
     def values(self, file: str, where: str) -> frozenset[str]:
         """See the port."""
-        found = self._outputs(file) if "[" not in where else ()
+        found = self._outputs(file) if TAG.fullmatch(where) else ()
         return frozenset(_text(self._read(output), int(where, 16)) for output in found)
 
     def released(self, file: str) -> bool:
