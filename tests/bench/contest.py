@@ -12,7 +12,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,12 +220,13 @@ def _scores(able: list[Tool], work: Path) -> dict[str, Scored]:
 
 @contextmanager
 def _filled(tool: Tool, source: Path, work: Path) -> Iterator[Path]:
-    """What a tool wrote, gone afterwards."""
+    """What a tool wrote, gone afterwards. One that ends badly is judged by what it wrote until then."""
     target, own = work / "to", work / "own"
     target.mkdir()
     own.mkdir()
     try:
-        tool.run(source, target, own)
+        with suppress(AssertionError):
+            tool.run(source, target, own)
         yield target
     finally:
         shutil.rmtree(target)
