@@ -2,7 +2,7 @@
 one, measured alike.
 
 Set up means: what its documentation offers against leaks, switched on, and, where it takes a list of elements to remove, told
-every public element that stands in the input and that no profile of ours keeps.
+every public element that stands in the input and that no profile of ours keeps, and to empty what ours empty or replace.
 
 They are for the bench alone: an environment of their own in the cache, pinned by hash (`peers.txt`, made from `peers.in`
 with `uv pip compile --generate-hashes`), and two Debian packages. None is ever part of the product. A tool that is not to
@@ -99,13 +99,13 @@ DEID_RECIPE = """FORMAT dicom
 
 %header
 
-{removed}
+{lines}
 BLANK PatientName
-BLANK PatientBirthDate
 REPLACE PatientID deid_func:pydicom_uuid
 REPLACE StudyInstanceUID deid_func:pydicom_uuid
 REPLACE SeriesInstanceUID deid_func:pydicom_uuid
 REPLACE SOPInstanceUID deid_func:pydicom_uuid
+REPLACE MediaStorageSOPInstanceUID deid_func:pydicom_uuid
 REPLACE FrameOfReferenceUID deid_func:pydicom_uuid
 JITTER StudyDate -1000
 JITTER SeriesDate -1000
@@ -168,10 +168,13 @@ def _had(makers: Mapping[str, Callable[[], Tool]]) -> tuple[list[Tool], dict[str
     return found, absent
 
 
-def unlisted(source: Path) -> list[int]:
-    """Public elements at the top of any input that no profile of ours keeps."""
+def unwanted(source: Path) -> tuple[list[int], list[int]]:
+    """Public elements at the top of any input: to remove, because no profile of ours keeps them, and to empty.
+
+    The patient's name and number are left to the tool.
+    """
     profiles = resolved().document["profiles"]
-    kept = {int(tag, 16) for profile in profiles for tag in profile["elements"]} | {0x7FE00010}
+    rules = {int(tag, 16): rule["do"] for profile in profiles for tag, rule in profile["elements"].items()}
     found: set[int] = set()
     for path in source.iterdir():
         with warnings.catch_warnings():
@@ -180,14 +183,18 @@ def unlisted(source: Path) -> list[int]:
                 found.update(map(int, pydicom.dcmread(path, stop_before_pixels=True, force=True).keys()))
             except Exception:  # noqa: BLE001, S112 (damaged files are a part of the tree)
                 continue
-    return sorted(tag for tag in found - kept if not tag >> 16 & 1)
+    public = sorted(tag for tag in found - {0x7FE00010, 0x00100010, 0x00100020} if not tag >> 16 & 1)
+    removed = [tag for tag in public if tag not in rules]
+    return removed, [tag for tag in public if rules.get(tag) in {"empty", "pseudonym"}]
 
 
 def _rules(source: Path, work: Path) -> None:
-    tags = unlisted(source)
-    rules = {f"(0x{tag >> 16:04x}, 0x{tag & 0xFFFF:04x})": "delete" for tag in tags}
+    removed, emptied = unwanted(source)
+    actions = {**dict.fromkeys(removed, "delete"), **dict.fromkeys(emptied, "empty")}
+    rules = {f"(0x{tag >> 16:04x}, 0x{tag & 0xFFFF:04x})": action for tag, action in actions.items()}
     (work / "rules.json").write_text(json.dumps(rules))
-    (work / "recipe.deid").write_text(DEID_RECIPE.format(removed="\n".join(f"REMOVE {tag:08x}" for tag in tags)))
+    lines = [f"REMOVE {tag:08x}" for tag in removed] + [f"BLANK {tag:08x}" for tag in emptied]
+    (work / "recipe.deid").write_text(DEID_RECIPE.format(lines="\n".join(lines)))
 
 
 def environment() -> tuple[Path, str]:
@@ -278,8 +285,9 @@ def gdcmanon_set_up() -> Tool:
         between = work / "between"
         between.mkdir()
         first = shipped.run(source, between, work)
-        removed = [word for tag in unlisted(source) for word in ("--remove", f"{tag >> 16:x},{tag & 0xFFFF:x}")]
-        second = _one_by_one([program, "--dumb", *removed], between, target)
+        both = zip(("--remove", "--empty"), unwanted(source), strict=True)
+        words = [word for what, tags in both for tag in tags for word in (what, f"{tag >> 16:x},{tag & 0xFFFF:x}")]
+        second = _one_by_one([program, "--dumb", *words], between, target)
         return Cost(first.cpu + second.cpu, first.seconds + second.seconds, max(first.peak, second.peak))
 
     return replace(shipped, run=run)
@@ -300,8 +308,10 @@ def orthanc(*, set_up: bool = False) -> Tool:
     program = shutil.which("Orthanc") or _debian("orthanc", "Orthanc")
 
     def run(source: Path, target: Path, work: Path) -> Cost:
-        removed = [f"{tag >> 16:04x}-{tag & 0xFFFF:04x}" for tag in unlisted(source)] if set_up else []
-        return _served(program, source, target, work, json.dumps({"Remove": removed} if set_up else {}).encode())
+        removed, emptied = ([f"{tag >> 16:04x}-{tag & 0xFFFF:04x}" for tag in tags] for tags in unwanted(source))
+        told = {**dict.fromkeys(emptied, ""), "DeidentificationMethod": "PS3.15 basic profile and a list"}
+        wish = {"Remove": removed, "Replace": told} if set_up else {}
+        return _served(program, source, target, work, json.dumps(wish).encode())
 
     return Tool("Orthanc", _debian_version("orthanc"), run)
 
