@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,19 +19,32 @@ import click
 
 from images import build
 from infra import places, settings
-from infra.jobs import OPT_OUTS_CLAIM, ROSTER_CLAIM, Mount, Work, decision_name, manifest
-from readingroom.contract import ACCOUNT_INGEST, PROJECT_ID, cut_account, deid_account
+from infra.jobs import OPT_OUTS_CLAIM, ROSTER_CLAIM, SECONDS, Mount, Stranger, Work, decision_name, manifest
+from readingroom.contract import (
+    ACCOUNT_EVALUATE,
+    ACCOUNT_HOLDOUT,
+    ACCOUNT_INGEST,
+    CLEARED,
+    HOLDOUT,
+    HOLDOUT_LEDGER,
+    PROJECT_ID,
+    cut_account,
+    deid_account,
+)
 from readingroom.domain.errors import WrongSetUp
 
 CENTRE = re.compile(r"[A-Z0-9]{2,12}")
 TABLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+CENTRES = "centres"  # in the hold-out's storage: who is wholly held out, one code a line; a secret
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+PLAN_NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
 PLAN = re.compile(r"[0-9a-f]{64}")
 project_option = click.option("--project", required=True, metavar="ID", help="Which project; it has a decision.")
 
 
 @click.group()
 def job() -> None:
-    """Start one step in the cluster and watch it to its end: ingest, deid, cut; and enrol, for accounts."""
+    """Start one step in the cluster and watch it to its end: ingest, deid, cut, holdout, holdout-check, evaluate; or enrol."""
 
 
 @job.command()
@@ -65,6 +78,65 @@ def cut(project: str) -> None:
     decision = _decided(project).read_text(encoding="utf-8")
     stamp = _hash([decision, _listing(places.volume(f"warehouse-{project}"))])
     _run(with_linked(cut_work(project, stamp, _services())))
+
+
+@job.command()
+@click.option(
+    "--share",
+    type=click.IntRange(0, 100),
+    default=20,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of all new patients.",
+)
+@click.option("--nothing-released", is_flag=True, help="At the first split: no project was given anything so far.")
+def holdout(share: int, nothing_released: bool) -> None:
+    """Split landing, then de-identify the hold-out under its own key. Wholly held-out centres stand in `holdout/centres`."""
+    image, storage = _services(), places.volume(HOLDOUT)
+    if not (storage / CENTRES).is_file():
+        raise WrongSetUp(
+            what="holdout",
+            which=f"{HOLDOUT}/{CENTRES}",
+            why="there is none, and nobody said which centres are wholly held out",
+            next_step=f"write {storage / CENTRES}: one code a line, or an empty file",
+        )
+    receipts = sorted(path.name for path in places.volume("receipts").glob("deid-*.jsonl"))
+    if bool(receipts) == nothing_released and not (storage / HOLDOUT_LEDGER).is_file():
+        raise click.UsageError("give --nothing-released if no project was given anything, and not otherwise")
+    told = (storage / CENTRES).read_text(encoding="utf-8")
+    stamp = _hash([told, *(_listing(places.volume(name)) for name in ("landing", "receipts"))])
+    _run(split_work(share, () if nothing_released else receipts, stamp, image))
+    for work in deid_steps(HOLDOUT, _listing(storage / "landing"), image, settings.shard_workers()):
+        _run(with_opt_outs(work) if work.step == "plan" else work)
+
+
+@job.command("holdout-check")
+@project_option
+def holdout_check(project: str) -> None:
+    """Compare a project's last cut with the hold-out. Where there is one, `platform up` mounts no cut that was not."""
+    _decided(project)
+    stamp = _hash([_listing(places.volume(name)) for name in (f"cuts-{project}", HOLDOUT)])
+    _run(check_work(project, stamp, _services()))
+
+
+@job.command()
+@click.argument("submission", metavar="NAME")
+@project_option
+@click.option("--plan", required=True, metavar="NAME", help="A file of policies/evaluation.")
+def evaluate(submission: str, project: str, plan: str) -> None:
+    """Judge `submissions/ID/NAME` on the hold-out, sealed. The report lies in a folder of `evaluated/ID`."""
+    _decided(project)
+    if not NAME.fullmatch(submission) or not PLAN_NAME.fullmatch(plan):
+        raise click.UsageError("a submission is a folder's name and a plan a file's, in letters, digits and '-'")
+    folder = places.volume("submissions") / project / submission
+    if not folder.is_dir():
+        raise WrongSetUp(what="evaluate", which=submission, why="it is no folder", next_step=f"put it into {folder}")
+    costs, manifest = settings.evaluation_costs(plan), places.volume(HOLDOUT) / "warehouse" / "manifest.jsonl"
+    known = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+    stamp = _hash([_listing(folder), known, settings.text("evaluation", f"{plan}.yaml")])
+    out = places.volume("evaluated") / project / stamp[:12]
+    _run(evaluate_work(project, submission, plan, costs, stamp, _services()))
+    click.echo(f"report: {out / 'report.html'}")
 
 
 @job.command()
@@ -109,7 +181,8 @@ def planned(project: str) -> Mapping[str, Any]:
 
     It names the plan that the other Jobs do: whoever changes the plan after that is refused by them.
     """
-    file = places.volume("receipts") / f"deid-{project}" / "plan.json"
+    kept = places.volume(HOLDOUT) / "receipts" if project == HOLDOUT else places.volume("receipts")
+    file = kept / f"deid-{project}" / "plan.json"
     try:
         plan: dict[str, Any] = json.loads(file.read_text(encoding="ascii"))
         if (
@@ -134,36 +207,104 @@ def deid_steps(
     chosen = ("--plan", plan["plan"])
     if plan["shards"]:
         yield step("work", *chosen, "--jobs", "1", shards=plan["shards"], workers=workers)
-    yield step("finish", *chosen, "--receipt", f"/receipts/deid-{project}.jsonl")
+    receipts = f"/{HOLDOUT}/receipts" if project == HOLDOUT else "/receipts"
+    yield step("finish", *chosen, "--receipt", f"{receipts}/deid-{project}.jsonl")
 
 
 def _deid_step(project: str, stamp: str, image: str, step: str, *more: str, **given: Any) -> Work:
-    """Writes this project's warehouse and the receipts; reads landing and reaches Vault, but for the last, and nothing else."""
-    command = ("readingroom", "deid", "/landing", "/warehouse", "--landing", "--project", project)
-    reads = step != "finish"
+    """Writes this project's warehouse and the receipts; reads landing and reaches Vault, but for the last, and nothing else.
+
+    The hold-out's has all of these in the hold-out's own storage, and mounts nothing else: no account of a project sees it.
+    """
+    reads, own = step != "finish", f"/{HOLDOUT}" if project == HOLDOUT else ""
+    mounts = (Mount(path=own, claim=HOLDOUT, writable=True),) if own else _deid_mounts(project, reads=reads)
+    command = ("readingroom", "deid", f"{own}/landing", f"{own}/warehouse", "--landing", "--project", project)
+    staging = ("--staging", f"{own}/receipts/deid-{project}", "--step", step)
     return Work(
         role="deid",
         project=project,
         step=step,
         account=deid_account(project),
         image=image,
-        command=(
-            *command,
-            *(("--vault",) if reads else ()),
-            "--staging",
-            f"/receipts/deid-{project}",
-            "--step",
-            step,
-            *more,
-        ),
-        mounts=(
-            *((Mount(path="/landing", claim="landing"),) if reads else ()),
-            Mount(path="/warehouse", claim=f"warehouse-{project}", writable=True),
-            Mount(path="/receipts", claim="receipts", writable=True),
-        ),
+        command=(*command, *(("--vault",) if reads else ()), *staging, *more),
+        mounts=mounts,
         stamp=stamp,
         asks_vault=reads,
         **given,
+    )
+
+
+def _deid_mounts(project: str, *, reads: bool) -> tuple[Mount, ...]:
+    return (
+        *((Mount(path="/landing", claim="landing"),) if reads else ()),
+        Mount(path="/warehouse", claim=f"warehouse-{project}", writable=True),
+        Mount(path="/receipts", claim="receipts", writable=True),
+    )
+
+
+def split_work(share: int, receipts: Sequence[str], stamp: str, image: str) -> Work:
+    """Moves originals from landing into the hold-out's storage, by a key of its own; no other account writes both."""
+    released = tuple(word for name in receipts for word in ("--deid-receipt", f"/receipts/{name}"))
+    command = ("readingroom", "holdout", "split", "--landing", "/landing", "--holdout", f"/{HOLDOUT}", "--vault")
+    given = ("--centre-file", f"/{HOLDOUT}/{CENTRES}", "--share", str(share), *(released or ("--nothing-released",)))
+    return Work(
+        role=HOLDOUT,
+        step="split",
+        account=ACCOUNT_HOLDOUT,
+        image=image,
+        command=(*command, *given, "--confirm"),
+        mounts=(
+            Mount(path="/landing", claim="landing", writable=True),
+            Mount(path=f"/{HOLDOUT}", claim=HOLDOUT, writable=True),
+            *((Mount(path="/receipts", claim="receipts"),) if released else ()),
+        ),
+        stamp=stamp,
+        asks_vault=True,
+    )
+
+
+def check_work(project: str, stamp: str, image: str) -> Work:
+    """Reads a project's cuts and the hold-out, and writes which cut it cleared: a digest, and nothing of the hold-out."""
+    return Work(
+        role=HOLDOUT,
+        project=project,
+        step="check",
+        account=ACCOUNT_HOLDOUT,
+        image=image,
+        command=("readingroom", "holdout", "check", "/cuts", "--holdout", f"/{HOLDOUT}", "--cleared", f"/{CLEARED}"),
+        mounts=(
+            Mount(path="/cuts", claim=f"cuts-{project}"),
+            Mount(path=f"/{HOLDOUT}", claim=HOLDOUT),
+            Mount(path=f"/{CLEARED}", claim=CLEARED, writable=True),
+        ),
+        stamp=stamp,
+    )
+
+
+def evaluate_work(project: str, submission: str, plan: str, costs: Mapping[str, int], stamp: str, image: str) -> Work:
+    """Reads the hold-out and a submission, runs that beside, writes a report. It asks nobody, and no flow leads anywhere."""
+    command = ("readingroom", "evaluate", f"/submissions/{project}/{submission}", "--project", project, "--plan", plan)
+    given = ("--holdout", f"/{HOLDOUT}", "--out", f"/evaluated/{project}/{stamp[:12]}", "--beside", "/room")
+    return Work(
+        role="evaluate",
+        project=project,
+        account=ACCOUNT_EVALUATE,
+        image=image,
+        command=(*command, *given),
+        mounts=(
+            Mount(path="/submissions", claim="submissions"),
+            Mount(path=f"/{HOLDOUT}", claim=HOLDOUT, writable=True),
+            Mount(path="/evaluated", claim="evaluated", writable=True),
+        ),
+        stamp=stamp,
+        memory="2Gi",
+        seconds=costs["seconds"] + SECONDS,
+        beside=Stranger(
+            command=("python", "-I", "-B", "-c", "from readingroom.adapters.pod_run import serve; serve()"),
+            mounts=(Mount(path="/images", claim=HOLDOUT, below="warehouse/images"),),
+            memory=f"{costs['memory_mib'] + costs['scratch_mib']}Mi",
+            scratch=f"{costs['scratch_mib']}Mi",
+        ),
     )
 
 
@@ -189,7 +330,7 @@ def cut_work(project: str, stamp: str, image: str) -> Work:
 def with_opt_outs(work: Work) -> Work:
     """The same, told who opted out; an empty folder means that the site asks nobody. What changes there is other input."""
     folder = places.volume(OPT_OUTS_CLAIM)
-    if not folder.is_dir() or all(file.name.startswith(".") for file in folder.iterdir()):
+    if not settings.asks_opt_outs():
         return work
     return replace(
         work,

@@ -38,6 +38,15 @@ class Flow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Senders:
+    """Who may send to the network door: the site's own two files, and the addresses in the first."""
+
+    peers: str
+    authority: str  # PEM: who signs their certificates
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Peer:
     """One end of a flow: pods of a role in a namespace, or an address range outside the pods."""
 

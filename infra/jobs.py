@@ -17,6 +17,7 @@ from readingroom.contract import (
     LABEL_STEP,
     QUARANTINE,
     SERVICE_UID,
+    STRANGER_UID,
     VAULT_AUDIENCE,
     VAULT_CA_PATH,
     VAULT_TOKEN_PATH,
@@ -25,6 +26,12 @@ from readingroom.contract import (
 
 SECONDS: Final = 3600
 CONTAINER: Final = "work"
+STRANGER: Final = "submission"
+_RESTRICTED: Final = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 ROSTER_CLAIM: Final = "accounts-roster"
 OPT_OUTS_CLAIM: Final = "opt-outs"
 
@@ -42,6 +49,20 @@ class Mount:
     claim: str = ""
     config: str = ""
     writable: bool = False
+    below: str = ""  # a folder of the claim, alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stranger:
+    """Code of a researcher, beside our own container: another user, nothing of ours but what both mount, ended with it.
+
+    Ours gets `/room/cases`, which the other has read-only as `/cases`, and reads the other's `/scratch`, which lies in memory.
+    """
+
+    command: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    memory: str
+    scratch: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +82,8 @@ class Work:
     workers: int = 1
     asks_vault: bool = False
     memory: str = "1Gi"
+    beside: Stranger | None = None
+    seconds: int = SECONDS
 
     @property
     def name(self) -> str:
@@ -97,7 +120,7 @@ def manifest(work: Work) -> dict[str, Any]:
 def _pods(work: Work) -> dict[str, Any]:
     """How many pods, how often each, and for how long: an hour, or one for each turn of the workers."""
     if not work.shards:
-        return {"backoffLimit": 2, "activeDeadlineSeconds": SECONDS}
+        return {"backoffLimit": 2, "activeDeadlineSeconds": work.seconds}
     return {
         "completionMode": "Indexed",
         "completions": work.shards,
@@ -109,11 +132,20 @@ def _pods(work: Work) -> dict[str, Any]:
 
 def _pod(work: Work) -> dict[str, Any]:
     """Everything that Pod Security `restricted` asks, and no token for the API server."""
-    volumes, mounts = _folders(work)
+    volumes, mounts = _folders(work.mounts)
+    beside: dict[str, Any] = {}
     if work.asks_vault:
         volumes += vault_volumes()
         mounts += vault_mounts()
+    if work.beside:
+        more, theirs = _folders(work.beside.mounts, "b")
+        volumes += [*more, {"name": "cases", "emptyDir": {}}]
+        volumes.append({"name": "room", "emptyDir": {"medium": "Memory", "sizeLimit": work.beside.scratch}})
+        mounts += [{"name": "cases", "mountPath": "/room/cases"}]
+        mounts += [{"name": "room", "mountPath": "/scratch", "readOnly": True}]
+        beside = {"initContainers": [_stranger(work, work.beside, theirs)], "terminationGracePeriodSeconds": 5}
     return {
+        **beside,
         "serviceAccountName": work.account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -135,11 +167,7 @@ def _container(work: Work, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "image": work.image,
         "imagePullPolicy": "Never",
         "command": list(work.command),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
             "requests": {"cpu": "100m", "memory": work.memory},
@@ -149,15 +177,41 @@ def _container(work: Work, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _folders(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Volumes and mounts: scratch space, and what the work names."""
-    volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}]
-    mounts: list[dict[str, Any]] = [{"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 (a mount of the pod)
-    for number, mount in enumerate(work.mounts):
+def _stranger(work: Work, beside: Stranger, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """An init container that is always restarted is ended with ours; what it prints its own first process throws away."""
+    return {
+        "name": STRANGER,
+        "image": work.image,
+        "imagePullPolicy": "Never",
+        "restartPolicy": "Always",
+        "command": list(beside.command),
+        "securityContext": {**_RESTRICTED, "runAsUser": STRANGER_UID, "runAsGroup": STRANGER_UID},
+        "terminationMessagePolicy": "File",
+        "resources": {
+            "requests": {"cpu": "100m", "memory": beside.memory},
+            "limits": {"cpu": "2", "memory": beside.memory},
+        },
+        "volumeMounts": [
+            {"name": "cases", "mountPath": "/cases", "readOnly": True},
+            {"name": "room", "mountPath": "/scratch"},
+            *mounts,
+        ],
+    }
+
+
+def _folders(given: tuple[Mount, ...], prefix: str = "m") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Volumes and mounts of what the work names; ours has scratch space beside."""
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    if prefix == "m":
+        volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}})
+        mounts.append({"name": "scratch", "mountPath": "/tmp"})  # noqa: S108 (a mount of the pod)
+    for number, mount in enumerate(given):
         claim, config = {"claimName": mount.claim}, {"name": mount.config}
         source = {"persistentVolumeClaim": claim} if mount.claim else {"configMap": config}
-        volumes.append({"name": f"m-{number}", **source})
-        mounts.append({"name": f"m-{number}", "mountPath": mount.path, "readOnly": not mount.writable})
+        volumes.append({"name": f"{prefix}-{number}", **source})
+        below = {"subPath": mount.below} if mount.below else {}
+        mounts.append({"name": f"{prefix}-{number}", "mountPath": mount.path, "readOnly": not mount.writable, **below})
     return volumes, mounts
 
 

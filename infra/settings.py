@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import jsonschema
 import yaml
 
 from infra import places
-from infra.facts import Flow, Peer
+from infra.facts import Flow, Peer, Senders
+from infra.jobs import OPT_OUTS_CLAIM
 from readingroom import contract
 from readingroom.domain.errors import WrongSetUp
 
@@ -38,6 +42,55 @@ def shard_workers(file: Path = POLICIES / "deid" / "shards.yaml") -> int:
     if not isinstance(workers, int) or workers < 1:
         raise _wrong(file.name, "workers is no number from 1")
     return workers
+
+
+def senders() -> Senders | None:
+    """Who may send to the network door; None where the site has no folder `door` in its state, and so no such door.
+
+    Raises `WrongSetUp` for a file that is missing or off, and for a peer without an address: the door is opened to addresses.
+    """
+    folder = places.state("door")
+    if not folder.is_dir():
+        return None
+    peers, authority = (_own(folder / name) for name in ("peers.yaml", "authority.pem"))
+    try:
+        document = yaml.safe_load(peers)
+        jsonschema.validate(document, json.loads(text("schema", "door-peers.schema.json")))
+        found = {str(ipaddress.ip_address(word)) for each in document["peers"] for word in each["addresses"]}
+    except KeyError:
+        raise _wrong("peers.yaml", "a peer has no address, and the door is opened to addresses") from None
+    except (ValueError, RecursionError, yaml.YAMLError, jsonschema.ValidationError) as error:
+        raise _wrong("peers.yaml", f"it is not as policies/schema/door-peers.schema.json says ({_at(error)})") from None
+    if not found:
+        raise _wrong("peers.yaml", "nobody may send; without the folder, there is no door")
+    return Senders(peers=peers, authority=authority, addresses=tuple(sorted(found)))
+
+
+def _own(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise _wrong(f"{file.parent.name}/{file.name}", f"it cannot be read ({type(error).__name__})") from error
+
+
+def _at(error: Exception) -> str:
+    return error.json_path if isinstance(error, jsonschema.ValidationError) else type(error).__name__
+
+
+def asks_opt_outs() -> bool:
+    """Whether the site keeps opt-outs: an empty folder means that it asks nobody."""
+    folder = places.volume(OPT_OUTS_CLAIM)
+    return folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
+
+
+def evaluation_costs(name: str, folder: Path = POLICIES / "evaluation") -> dict[str, int]:
+    """What a run of a submission may cost by a plan: seconds, and memory and scratch space in MiB."""
+    keys = {"plan", "version", "question", "projects", "decimals", "tasks", "telling", "budget", "costs"}
+    given = _document(folder / f"{name}.yaml", keys, frozenset({"groups"}))["costs"]
+    try:
+        return {key: int(given[key]) for key in ("seconds", "memory_mib", "scratch_mib")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong(f"{name}.yaml", "costs are no numbers") from error
 
 
 def text(*parts: str) -> str:
@@ -94,12 +147,12 @@ def _peer(word: Any, where: str) -> Peer:
     return Peer(namespace=found[1], role=found[2])
 
 
-def _document(file: Path, keys: set[str]) -> dict[str, Any]:
+def _document(file: Path, keys: set[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise _wrong(file.name, f"it cannot be read ({type(error).__name__})") from error
-    if not isinstance(document, dict) or document.keys() != keys:
+    if not isinstance(document, dict) or document.keys() - optional != keys:
         raise _wrong(file.name, f"its keys are not exactly {', '.join(sorted(keys))}")
     return document
 

@@ -55,6 +55,7 @@ class Site:
 
     work: Path
     limits: dict[str, int] = field(default_factory=dict)
+    trusted: str = "ca.crt"  # by hospitals: who signs the certificate of the door
 
     def __post_init__(self) -> None:
         self.authority = Authority()
@@ -82,8 +83,8 @@ class Site:
     def client(self, name: str | None) -> _Kept:
         """TLS of a hospital; without a name, of somebody without a certificate."""
         context = _Kept(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.load_verify_locations(self.work / "ca.crt")
+        context.check_hostname = True
+        context.load_verify_locations(self.work / self.trusted)
         if name:
             context.load_cert_chain(self.work / f"{name}.crt", self.work / f"{name}.key")
         return context
@@ -110,6 +111,16 @@ class Site:
         return [Path(folder, name) for folder, _, names in walk for name in names]
 
 
+@dataclass(frozen=True)
+class Reached:
+    """Where a hospital finds a door, and the name in its certificate."""
+
+    site: Site
+    port: int
+    address: str = "127.0.0.1"
+    name: str = "door.test"
+
+
 class Door:
     """The process. What it says is kept."""
 
@@ -121,9 +132,12 @@ class Door:
         self._reader.start()
         wait_for(lambda: self.heard("listening on") or self.process.poll() is not None)
         assert self.process.poll() is None, self.said
-        found = re.search(r":(\d+) as", self.said[-1])
-        assert found
-        self.port = int(found[1])
+        self.port = self._port(r"listening on .*:(\d+) as")
+        self.uploads = self._port(r"taking uploads on .*:(\d+)") if "--uploads" in more else 0
+
+    def _port(self, line: str) -> int:
+        (found,) = filter(None, (re.fullmatch(rf"{line}.*", one) for one in self.said))
+        return int(found[1])
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -154,7 +168,7 @@ def door(site: Site, *more: str) -> Iterator[Door]:
 
 @contextlib.contextmanager
 def calling(
-    opened: Door,
+    opened: Door | Reached,
     title: str = "PACS_ABC",
     certificate: str | None = "abc",
     kinds: Kinds | None = None,
@@ -165,8 +179,9 @@ def calling(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 20
     for sop_class, syntaxes in (kinds or {VERIFICATION: [EXPLICIT], CT_CLASS: [EXPLICIT]}).items():
         entity.add_requested_context(sop_class, syntaxes)
-    tls = opened.site.client(certificate)
-    association = entity.associate("127.0.0.1", opened.port, ae_title=called, tls_args=(tls, "door.test"))
+    where = opened if isinstance(opened, Reached) else Reached(opened.site, opened.port)
+    tls = where.site.client(certificate)
+    association = entity.associate(where.address, where.port, ae_title=called, tls_args=(tls, where.name))
     try:
         yield association
     finally:

@@ -1,8 +1,11 @@
 """What the Jobs of `rr-quarantine` find there: accounts, decisions, and the folders that data moves through, one way.
 
-`inbox` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) → `cuts-<project>`.
-Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for a cut. Nothing
-here is mounted anywhere else; the Jobs themselves are started by `readingroom platform job`.
+`inbox` or `spool` (as a hospital sent it) → `landing` (received, identified) → `warehouse-<project>` (de-identified) →
+`cuts-<project>`. Receipts and `opt-outs` (who opted out) stay on the identified side; `linked-<project>` holds joined tables for
+a cut. Nothing here is mounted anywhere else, but for the network door; the Jobs are started by `readingroom platform job`.
+
+`holdout` is the hold-out's own storage, which no account of a project mounts; `cleared` names cuts that were compared with it.
+What lies in `submissions/<project>` is judged on it, and `evaluated/<project>` gets the reports.
 """
 
 from __future__ import annotations
@@ -16,9 +19,21 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
 from infra.jobs import OPT_OUTS_CLAIM, decision_name
-from readingroom.contract import ACCOUNT_INGEST, QUARANTINE, cut_account, deid_account
+from readingroom.contract import (
+    ACCOUNT_EVALUATE,
+    ACCOUNT_HOLDOUT,
+    ACCOUNT_INGEST,
+    CLEARED,
+    HOLDOUT,
+    QUARANTINE,
+    cut_account,
+    deid_account,
+)
 
-SHARED = {"inbox": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1}  # GiB
+SHARED = {  # GiB
+    "inbox": 20, "spool": 20, "landing": 20, "receipts": 1, OPT_OUTS_CLAIM: 1,
+    HOLDOUT: 20, CLEARED: 1, "submissions": 5, "evaluated": 1,
+}  # fmt: skip
 PER_PROJECT = {"warehouse": 20, "cuts": 20, "linked": 1}
 
 
@@ -51,7 +66,8 @@ class Quarantine(pulumi.ComponentResource):
         super().__init__("readingroom:quarantine:Quarantine", "quarantine", None, opts)
         child = pulumi.ResourceOptions(parent=self)
         projects = sorted(args.decisions)
-        accounts = [ACCOUNT_INGEST, *(make(name) for name in projects for make in (deid_account, cut_account))]
+        accounts = [ACCOUNT_INGEST, ACCOUNT_HOLDOUT, ACCOUNT_EVALUATE, deid_account(HOLDOUT)]
+        accounts += [*(make(name) for name in projects for make in (deid_account, cut_account))]
         for account in accounts:
             ServiceAccount(
                 f"{QUARANTINE}/{account}",

@@ -75,6 +75,7 @@ class ServicePodArgs:
     ports: Mapping[str, int] = field(default_factory=dict)  # name to number
     configuration: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)  # mount path to ConfigMap name
     claims: Mapping[str, str] = field(default_factory=dict)  # mount path to claim name
+    reads: Mapping[str, str] = field(default_factory=dict)  # the same, and nothing can be written there
     environment: Mapping[str, str] = field(default_factory=dict)
     delivery: DeliveryArgs | None = None
     speaks_to_api: bool = False
@@ -165,7 +166,10 @@ def _container(args: ServicePodArgs) -> ContainerArgs:
         VolumeMountArgs(name=f"config-{n}", mount_path=path, read_only=True)
         for n, path in enumerate(sorted(args.configuration))
     ]
-    mounts += [VolumeMountArgs(name=f"claim-{n}", mount_path=path) for n, path in enumerate(sorted(args.claims))]
+    mounts += [
+        VolumeMountArgs(name=f"claim-{n}", mount_path=path, read_only=True if path in args.reads else None)
+        for n, path in enumerate(sorted({**args.claims, **args.reads}))
+    ]
     if args.delivery:
         mounts.append(delivered_mount())
     if args.speaks_to_api:
@@ -195,7 +199,7 @@ def _volumes(args: ServicePodArgs) -> list[VolumeArgs]:
     ]
     volumes += [
         VolumeArgs(name=f"claim-{n}", persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(claim_name=name))
-        for n, (_, name) in enumerate(sorted(args.claims.items()))
+        for n, (_, name) in enumerate(sorted({**args.claims, **args.reads}.items()))
     ]
     if args.delivery:
         volumes += delivery_volumes()

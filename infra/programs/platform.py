@@ -19,6 +19,7 @@ from infra.components.claims import LocalClaim, ProjectClaims, ProjectClaimsArgs
 from infra.components.database import Database, DatabaseArgs
 from infra.components.dns import Dns, DnsArgs
 from infra.components.flows import AllowedFlows, AllowedFlowsArgs
+from infra.components.network_door import NetworkDoor, NetworkDoorArgs
 from infra.components.portal import Portal, PortalArgs, project_entry
 from infra.components.quarantine import Quarantine, QuarantineArgs
 from infra.components.quarantine import claims as quarantine_claims
@@ -128,7 +129,7 @@ def program() -> None:
         ),
         _after(guarded, claims, dns),
     )
-    Quarantine(
+    quarantine = Quarantine(
         QuarantineArgs(
             decisions=decisions(),
             folders={name: str(places.volume(name)) for name in quarantine_claims(projects())},
@@ -137,6 +138,16 @@ def program() -> None:
         ),
         guarded,
     )
+    if senders := settings.senders():
+        NetworkDoor(
+            NetworkDoorArgs(
+                senders=senders,
+                asks_opt_outs=settings.asks_opt_outs(),
+                images=images,
+                pull_policy=facts.image_pull_policy,
+            ),
+            _after(guarded, vault, quarantine),
+        )
     database = Database(DatabaseArgs(images=images, pull_policy=facts.image_pull_policy), _after(guarded, vault))
     Portal(
         PortalArgs(images=images, projects=portal_projects(), pull_policy=facts.image_pull_policy),

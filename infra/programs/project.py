@@ -32,9 +32,12 @@ from readingroom.contract import (
     ADMISSION,
     ADMITTED,
     ADMITTED_CUT,
+    CLEARED,
     RETIRED,
     SERVICE_UID,
+    SPLIT_MARK,
     WORKSPACE_UID,
+    clearance_file,
     cut_file,
     hub_namespace,
     image_reference,
@@ -88,6 +91,15 @@ def retired(project: str) -> frozenset[str]:
         ) from error
 
 
+def cleared(digest: str) -> bool:
+    """Whether a cut may be mounted where a hold-out is kept apart: `readingroom holdout check` compared it.
+
+    That says nothing of who is in the hold-out: a cut that was not compared and one that met it look alike from here.
+    """
+    apart = (places.volume("landing") / SPLIT_MARK).exists()
+    return not apart or (places.volume(CLEARED) / clearance_file(digest)).is_file()
+
+
 def workspace_quota(document: dict[str, Any]) -> dict[str, str]:
     """At most what the committee approved, whatever the hub asks for."""
     running, sizes = document["limits"]["running"], document["sizes"].values()
@@ -101,8 +113,9 @@ def admission_parameters(places_: Places) -> dict[str, str]:
     """What admission holds every workspace of the project to."""
     document = places_.document
     image = document["data"]["image"] or ""
+    digest = image.partition("@")[2]
     return {
-        ADMITTED_CUT: "" if image.partition("@")[2] in places_.retired else image,
+        ADMITTED_CUT: image if digest not in places_.retired and cleared(digest) else "",
         "images": " ".join(sorted(image["ref"] for image in document["images"].values())),
         ADMITTED: " ".join(places_.handles),
         "seconds": str(document["limits"]["max_hours"] * 3600),
@@ -134,6 +147,15 @@ def _deliver_cut(found: Places) -> None:
             which=f"{found.project} v{found.version}",
             why="the grant gives a cut that is retired: it holds data that were taken back",
             next_step=f"readingroom project grant {found.project}, over a new cut",
+        )
+    if not cleared(digest):
+        if not found.handles:
+            return
+        raise Refused(
+            what="cut",
+            which=f"{found.project} v{found.version}",
+            why="a hold-out is kept apart here, and the cut that the grant gives is not cleared of it",
+            next_step=f"readingroom platform job holdout-check --project {found.project}",
         )
     archive = places.volume(f"cuts-{found.project}") / cut_file(digest)
     if image_reference(name, digest) in node_images.present():

@@ -20,7 +20,9 @@ from readingroom.entrypoints.cli import main
 
 SECONDS = 120
 PROGRESS = re.compile(
-    r"^(?:.+: )?(?:looked at|cleaned|de-identified|made) \d+ of \d+ (?:files|patients)\n", re.MULTILINE
+    r"^(?:.+: )?(?:looked at|read|sent|cleaned|de-identified|made|asked for|\d+ instances .*,)"
+    r" \d+ of \d+ (?:files|patients|studies)\n",
+    re.MULTILINE,
 )
 Done = subprocess.CompletedProcess[str]
 

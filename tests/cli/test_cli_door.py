@@ -70,6 +70,7 @@ def test_what_a_known_peer_sends_is_in_landing_byte_for_byte_and_the_end_is_clea
         said = pydicom.dcmread(file, stop_before_pixels=True)
         kinds[str(said.SOPClassUID)] = [str(said.file_meta.TransferSyntaxUID)]
     with opened(site) as one:
+        socket.create_connection(("127.0.0.1", one.port)).close()  # who asks whether it listens is no refusal
         with calling(one, kinds=kinds) as association:
             assert association.send_c_echo().Status == SUCCESS
             assert [send(association, file) for file in files] == [SUCCESS, SUCCESS]
@@ -81,6 +82,7 @@ def test_what_a_known_peer_sends_is_in_landing_byte_for_byte_and_the_end_is_clea
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
         assert pydicom.dcmread(path).SOPInstanceUID == pydicom.dcmread(path).file_meta.MediaStorageSOPInstanceUID
     assert site.spooled() == []
+    assert not any(line.startswith("refused") for line in one.said)
     for line in one.said:
         assert not any(str(pydicom.dcmread(file).PatientName) in line for file in files)
 

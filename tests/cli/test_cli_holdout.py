@@ -344,6 +344,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "both words": (lambda w: (w / "r").write_text(""), ("--nothing-released", "--deid-receipt", "r"), 2, "either"),
     "a storage inside landing": (Path.exists, ("--holdout", "landing/h"), 2, "apart"),
     "a landing inside the storage": (Path.exists, ("--holdout", "."), 2, "apart"),
+    "two keys": (Path.exists, ("--vault",), 2, "either --key-file FILE or --vault"),
     "a key inside landing": (Path.exists, ("--key-file", "landing/key"), 2, "--key-file"),
     "the hold-out's own receipt": (
         lambda w: ((w / "h").mkdir(), (w / "h" / "r").write_text("")),

@@ -75,6 +75,18 @@ def test_the_same_pixels_on_both_sides_are_refused(work: Path, place: str) -> No
     assert "K.dcm" not in done.stderr
 
 
+def test_a_cut_is_cleared_by_its_digest_if_nothing_met_and_nothing_else_is_said(work: Path) -> None:
+    assert checking(work, "--cleared", work / "c").returncode == 0
+    digest = json.loads((work / "out/cut.json").read_bytes())["digest"]
+    (file,) = (work / "c").iterdir()
+    assert file.name == f"{digest.removeprefix('sha256:')}.json"
+    assert json.loads(file.read_bytes()) == {"schema": "readingroom/clearance/v1", "digest": digest}
+    assert checking(work, "--cleared", work / "c").returncode == 0
+    put(work, "landing/ABC/2026-01-01/b-2/instances/00/y.dcm", b"of the other patient")
+    assert checking(work, "--cleared", work / "d").returncode == 3
+    assert not (work / "d").exists()
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no ledger": (lambda w: (w / "h/holdout-ledger.json").unlink(), "ledger"),
     "no cut": (lambda w: (w / "out/cut.json").unlink(), "cut.json"),

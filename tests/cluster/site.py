@@ -6,6 +6,7 @@ added to the roster, and go with it. Nothing here has a way in that a person has
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,14 +27,17 @@ from playwright.sync_api import BrowserContext, Error, Page
 
 from images import build
 from infra import places
-from readingroom.contract import FRONT_DOOR_PORT, PORTAL_HOST, project_host
+from readingroom.contract import FRONT_DOOR_PORT, POD_RANGE, PORTAL_HOST, project_host
 from tests.cluster.browser import browser, totp
 from tests.cluster.kernel import Kernel
+from tests.network_door import Site
 
 ROOM = "t-room"
 PORTAL = f"https://{PORTAL_HOST}:{FRONT_DOOR_PORT}"
 ENVIRONMENT = "imaging-cpu"
 ROOT = "readingroom-ca.pem"
+NODE_SEEN = str(next(ipaddress.ip_network(POD_RANGE).hosts()))  # what a pod takes the node for, through a service
+CENTRE = "TDOOR"  # of the hospital that sends over the network
 LOOKS_AFTER = 7.0  # seconds: the hub asks every five whether a workspace is still there
 
 
@@ -109,6 +114,7 @@ class Room:
     eve: Person  # a researcher at the portal, but not in the grant
     out: Person  # signed in, no role anywhere
     grant: dict[str, Any]
+    hospital: Site  # what it needs to send to the network door
     more: dict[str, Person] = field(default_factory=dict)  # further researchers with a grant
     issued_in: float = 0.0  # seconds that the last grant took to be in force
 
@@ -214,11 +220,37 @@ def _hashes(passwords: list[str]) -> list[str]:
 
 
 @contextmanager
+def hospital() -> Iterator[Site]:
+    """A hospital on this machine that may send to the network door after the next `platform up`. What it sent goes afterwards."""
+    state = places.state("door")
+    with tempfile.TemporaryDirectory() as work:
+        site = Site(Path(work), trusted=str(places.state(ROOT)))
+        peers = [
+            {"ae_title": title, "centre": CENTRE, "fingerprints": [site.fingerprint("abc")], "addresses": [address]}
+            for title, address in (("PACS_ABC", NODE_SEEN), ("FAR", "198.51.100.7"))
+        ]
+        state.mkdir(mode=0o700, exist_ok=True)
+        (state / "peers.yaml").write_text(json.dumps({"ae_title": "ROOM", "peers": peers}))
+        shutil.copyfile(site.work / "ca.crt", state / "authority.pem")
+        try:
+            yield site
+        finally:
+            shutil.rmtree(state)
+            for folder in ("spool", "landing", "receipts/door"):
+                shutil.rmtree(places.volume(folder) / CENTRE, ignore_errors=True)
+
+
+@contextmanager
 def room(project: str = ROOM, more: Sequence[str] = ()) -> Iterator[Room]:
     """A project of the tests' own, from decision to open door; the demo is up already. All of it goes afterwards.
 
     `more` are further researchers with a grant, beside ada and ben.
     """
+    with hospital() as sender:
+        yield from _room(project, more, sender)
+
+
+def _room(project: str, more: Sequence[str], sender: Site) -> Iterator[Room]:
     until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%d")
     command(
         "project", "decide", project, "--title", "A room for tests", "--request", "rq-tests", "--until", until,
@@ -245,7 +277,7 @@ def room(project: str = ROOM, more: Sequence[str] = ()) -> Iterator[Room]:
         command("platform", "job", "deid", "--project", project)
         command("platform", "job", "cut", "--project", project)
         others = {name: people[name] for name in more}
-        found = Room(project, people["ada"], people["ben"], people["eve"], people["out"], {}, others)
+        found = Room(project, people["ada"], people["ben"], people["eve"], people["out"], {}, sender, others)
         found.issue({people[name].handle: "" for name in ("ada", "ben", *more)})
         yield found
     finally:

@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 # --- who is asked -----------------------------------------------------------------------------------------------------
 OWN, DEMO = "own", "demo"  # whose project
 SERVICES = [
+    ("rr-quarantine", "door", 2762), ("rr-quarantine", "door", 2763),
     ("rr-system", "vault", 8200), ("rr-system", "database", 5432), ("rr-system", "portal", 8443), ("rr-system", "dns", 53),
     *((f"{whose}-hub", name, port) for whose in (OWN, DEMO)
       for name, port in (("hub", 8081), ("proxy", 8000), ("proxy", 8001), ("edge", 8443))),

@@ -27,8 +27,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareCluster]:
     with bare_cluster(tmp_path_factory.mktemp("cluster")) as found:
         sealed = {"pod-security.kubernetes.io/enforce": "restricted"}
         found.request("POST", "/api/v1/namespaces", {"metadata": {"name": QUARANTINE, "labels": sealed}})
-        account = {"metadata": {"name": "deid-demo"}}
-        found.request("POST", f"/api/v1/namespaces/{QUARANTINE}/serviceaccounts", account)
+        for name in ("deid-demo", "evaluate"):
+            account = {"metadata": {"name": name}}
+            found.request("POST", f"/api/v1/namespaces/{QUARANTINE}/serviceaccounts", account)
         yield found
 
 
@@ -114,3 +115,14 @@ def test_the_steps_follow_one_another_and_are_not_done_again(
         over.set()
         playing.join()
     assert (ended[0], sorted(ended[1:4]), ended[4:]) == ("plan", ["work 0", "work 1", "work 2"], ["finish"])
+
+
+def test_a_submission_beside_the_hold_out_is_a_job_that_a_restricted_namespace_takes(cluster: BareCluster) -> None:
+    costs = {"seconds": 600, "memory_mib": 512, "scratch_mib": 64}
+    work = cli_jobs.evaluate_work("demo", "net", "small", costs, "5" * 64, IMAGE)
+    cluster.request("POST", f"{JOBS}?fieldValidation=Strict", manifest(work))
+    until(lambda: waiting(cluster, work))
+    (pod,) = waiting(cluster, work)
+    assert pod["spec"]["initContainers"][0]["restartPolicy"] == "Always"
+    end(cluster, pod)
+    until(lambda: "Complete" in conditions(cluster, work))

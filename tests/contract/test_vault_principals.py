@@ -20,13 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from readingroom.adapters import leaf
+from readingroom.adapters.vault.purpose_keys import draw, draw_split
 from readingroom.application.ports_vault import VaultRefused
 from readingroom.contract import POD_RANGE, PURPOSES
+from readingroom.domain.holdout import SPLIT_INPUT
 from tests.contract.vault_server import VaultServer, _url64, public_pem, vault_server
 from tests.unit.vault.definitions import OPEN_HEART, OPEN_LUNG, shipped
 
 INPUTS = {purpose: base64.b64encode(f"rr/deid/v1/{purpose}".encode()).decode() for purpose in PURPOSES}
 DRAW = {"input": INPUTS["patient"], "key_version": "1"}
+SPLIT = {"input": base64.b64encode(SPLIT_INPUT).decode(), "key_version": "1"}
 PLAIN = base64.b64encode(b"0" * 32).decode()
 
 
@@ -52,6 +55,8 @@ WHO = {
     "edge": Principal("edge-heart", "p-heart-hub", "edge"),
     "deid": Principal("deid-heart", "rr-quarantine", "deid-heart"),
     "cut": Principal("cut-heart", "rr-quarantine", "cut-heart"),
+    "holdout": Principal("holdout", "rr-quarantine", "holdout"),
+    "apart": Principal("deid-holdout", "rr-quarantine", "deid-holdout"),
     "portal": Principal("portal", "rr-system", "portal"),
     "accounts": Principal("accounts", "rr-system", "accounts"),
     "database": Principal("database", "rr-system", "database"),
@@ -112,6 +117,12 @@ GRID: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "rr-pseudonym/hmac/heart/sha2-512", DRAW, set()),
     ("POST", "rr-pseudonym/hmac/heart", DRAW, set()),
     ("POST", "rr-pseudonym/hmac/lung-ct/sha2-256", DRAW, set()),
+    ("POST", "rr-pseudonym/hmac/holdout/sha2-256", SPLIT, {"holdout"}),
+    ("POST", "rr-pseudonym/hmac/holdout/sha2-256", {**SPLIT, "key_version": ""}, set()),
+    ("POST", "rr-pseudonym/hmac/holdout/sha2-256", {**SPLIT, "input": ""}, set()),
+    ("POST", "rr-pseudonym/hmac/holdout/sha2-256", {"batch_input": [{"input": PLAIN}], "key_version": "1"}, set()),
+    ("POST", "rr-pseudonym/hmac/holdout/sha2-256", DRAW, {"apart"}),
+    ("POST", "rr-pseudonym/hmac/heart/sha2-256", SPLIT, set()),
     ("POST", "rr-pseudonym/verify/heart/sha2-256", {**DRAW, "hmac": "vault:v1:AA=="}, set()),
     ("LIST", "rr-pseudonym/keys", None, set()),
     ("GET", "rr-pseudonym/keys/heart", None, {"configure"}),
@@ -193,7 +204,7 @@ GRID: list[tuple[str, str, Any, set[str]]] = [
 
 
 def test_every_principal_of_roles_yaml_stands_in_the_grid() -> None:
-    named = {each.role.replace("-heart", "-${project}") for each in WHO.values()}
+    named = {each.role.replace("-heart", "-${project}") for who, each in WHO.items() if who != "apart"}
     assert set(shipped().roles) == named
 
 
@@ -349,6 +360,8 @@ class TestLogin:
             "hub": 300,
             "edge": 300,
             "deid": 900,
+            "apart": 900,
+            "holdout": 300,
             "cut": 900,
             "portal": 900,
             "database": 900,
@@ -361,7 +374,7 @@ class TestLogin:
             assert auth["lease_duration"] == lives[name]
             assert "default" not in auth["policies"]
             assert auth["token_type"] == "service"
-            assert auth["num_uses"] == (8 if name == "deid" else 0)
+            assert auth["num_uses"] == (8 if name in {"deid", "apart"} else 0)
             with server.root() as root:
                 found = root.write("auth/token/lookup-accessor", {"accessor": auth["accessor"]})
                 uid = f"uid-of-{principal.namespace}-{principal.account}"
@@ -393,6 +406,15 @@ class TestLogin:
             assert answer["data"]["hmac"].startswith("vault:v1:")
             drawn.append(answer["data"]["hmac"])
         assert drawn[0] == drawn[1] != drawn[2]
+
+    def test_the_key_of_the_split_is_drawn_the_same_each_time_and_is_none_of_a_project(
+        self, server: VaultServer
+    ) -> None:
+        with server.root() as root:
+            first, again, others = draw_split(root), draw_split(root), draw(root, "holdout").reveal()
+        assert first == again
+        assert len(first) == 32
+        assert first not in others.values()
 
 
 class TestEnvelope:

@@ -17,7 +17,8 @@ QUARANTINE: Final = "rr-quarantine"
 PROJECT_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 HANDLE: Final = re.compile(r"r[a-z0-9]{7}")
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-RESERVED_PROJECTS: Final = frozenset({"holdout"})
+HOLDOUT: Final = "holdout"  # what the hold-out goes by where others go by their project
+RESERVED_PROJECTS: Final = frozenset({HOLDOUT})
 
 
 def hub_namespace(project: str) -> str:
@@ -50,6 +51,7 @@ MOUNT_HOME: Final = "/home/researcher"
 MOUNT_OUTBOX: Final = "/outbox"
 MANIFEST: Final = "MANIFEST.json"
 WORKSPACE_UID: Final = 1000  # the researcher, in the workspace
+STRANGER_UID: Final = 10002  # a researcher's code beside the hold-out, in no workspace
 SERVICE_UID: Final = 10001  # every process of ours in a pod; group alike
 
 # --- service accounts -------------------------------------------------------------------------------------------------
@@ -64,7 +66,10 @@ ACCOUNT_CONFIGURE_VAULT: Final = "configure-vault"
 ACCOUNT_RECONCILER: Final = "reconciler"
 ACCOUNT_DNS: Final = "dns"
 ACCOUNT_INGEST: Final = "ingest"
+ACCOUNT_DOOR: Final = "door"
 ACCOUNT_ENROL: Final = "accounts"
+ACCOUNT_EVALUATE: Final = "evaluate"  # runs submissions on the hold-out
+ACCOUNT_HOLDOUT: Final = "holdout"  # splits landing, compares cuts; de-identifies nothing
 
 
 def cut_account(project: str) -> str:
@@ -86,6 +91,8 @@ PORT_HUB_API: Final = 8081  # http, service `hub` in p-<id>-hub: proxy and gate 
 PORT_PROXY: Final = 8000  # http, service `proxy` in p-<id>-hub: edge only
 PORT_PROXY_API: Final = 8001  # http, service `proxy`: hub only
 PORT_GATE: Final = 8082  # http, service `gate` in p-<id>-hub: the only address a workspace reaches
+PORT_DOOR: Final = 2762  # DICOM over TLS (PS3.15 B.9), service `door` in rr-quarantine: hospitals only
+PORT_UPLOADS: Final = 2763  # https, service `door`: `readingroom door send`
 PORT_NOTEBOOK: Final = 8888  # http, in the workspace pod: proxy only
 PORT_DNS: Final = 53
 SERVICE_VAULT: Final = "vault"
@@ -95,6 +102,7 @@ SERVICE_EDGE: Final = "edge"
 SERVICE_HUB: Final = "hub"
 SERVICE_PROXY: Final = "proxy"
 SERVICE_GATE: Final = "gate"
+SERVICE_DOOR: Final = "door"
 
 # --- Vault ------------------------------------------------------------------------------------------------------------
 VAULT_AUTH: Final = "rr-cluster"  # jwt login with the cluster's service-account keys
@@ -133,12 +141,23 @@ def cut_file(digest: str) -> str:
     return f"{digest.removeprefix('sha256:')}.tar"
 
 
+SPLIT_MARK: Final = ".split.json"  # in landing: a hold-out is kept apart
+HOLDOUT_LEDGER: Final = "holdout-ledger.json"  # in the hold-out's storage, from the first split on
+CLEARED: Final = "cleared"  # volume: which cuts were compared with the hold-out
+
+
+def clearance_file(digest: str) -> str:
+    """What says of a cut that none of its images is in the hold-out; it says nothing else."""
+    return f"{digest.removeprefix('sha256:')}.json"
+
+
 RETIRED: Final = "retired.json"  # beside a project's cuts: a JSON list of the digests that are never mounted again
 
 
 # --- where a browser goes ---------------------------------------------------------------------------------------------
 FRONT_DOOR_PORT: Final = 8443  # on 127.0.0.1 of the node
 PORTAL_HOST: Final = "portal.readingroom.localhost"
+DOOR_HOST: Final = "door.readingroom.localhost"  # in the network door's certificate
 WORKSPACE_DOMAIN: Final = "workspace.localhost"  # another registrable domain than the portal's
 
 

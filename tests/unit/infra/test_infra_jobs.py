@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from infra import cli_jobs, settings
 from infra.components.quarantine import claims
@@ -21,7 +22,18 @@ def steps(stamp: str = "stamp", workers: int = 2, **told: Any) -> list[Work]:
     return list(cli_jobs.deid_steps("demo", stamp, IMAGE, workers, lambda _: {**PLAN, **told}))
 
 
+COSTS = {"seconds": 600, "memory_mib": 4096, "scratch_mib": 1024}
+
+
+def holdout_steps() -> list[Work]:
+    return list(cli_jobs.deid_steps("holdout", "stamp", IMAGE, 2, lambda _: PLAN))
+
+
 WORKS = {
+    "split": cli_jobs.split_work(20, ["deid-demo.jsonl"], "stamp", IMAGE),
+    **dict(zip(("holdout-plan", "holdout-work", "holdout-finish"), holdout_steps(), strict=True)),
+    "check": cli_jobs.check_work("demo", "stamp", IMAGE),
+    "evaluate": cli_jobs.evaluate_work("demo", "net", "small", COSTS, "5" * 64, IMAGE),
     "ingest": cli_jobs.ingest_work("PYDICOM", "stamp", IMAGE),
     **dict(zip(("plan", "work", "finish"), steps(), strict=True)),
     "cut": cli_jobs.cut_work("demo", "stamp", IMAGE),
@@ -29,13 +41,25 @@ WORKS = {
 READ, WRITE = True, False
 # (claim or ConfigMap, read only), as the picture in the README draws the arrows.
 SEES = {
+    "split": {("landing", WRITE), ("holdout", WRITE), ("receipts", READ)},
+    **{f"holdout-{step}": {("holdout", WRITE)} for step in ("plan", "work", "finish")},
+    "evaluate": {("submissions", READ), ("holdout", WRITE), ("evaluated", WRITE)},
+    "check": {("cuts-demo", READ), ("holdout", READ), ("cleared", WRITE)},
     "ingest": {("inbox", READ), ("landing", WRITE), ("receipts", WRITE)},
     "plan": {("landing", READ), ("warehouse-demo", WRITE), ("receipts", WRITE)},
     "work": {("landing", READ), ("warehouse-demo", WRITE), ("receipts", WRITE)},
     "finish": {("warehouse-demo", WRITE), ("receipts", WRITE)},
     "cut": {("warehouse-demo", READ), ("cuts-demo", WRITE), ("decision-demo", READ)},
 }
-ACCOUNTS = {"ingest": "ingest", **dict.fromkeys(("plan", "work", "finish"), "deid-demo"), "cut": "cut-demo"}
+HOLDOUT = {"split", "holdout-plan", "holdout-work", "holdout-finish", "check", "evaluate"}
+ACCOUNTS = {
+    **dict.fromkeys(("split", "check"), "holdout"),
+    "evaluate": "evaluate",
+    **dict.fromkeys(("holdout-plan", "holdout-work", "holdout-finish"), "deid-holdout"),
+    "ingest": "ingest",
+    **dict.fromkeys(("plan", "work", "finish"), "deid-demo"),
+    "cut": "cut-demo",
+}
 
 
 def pod(work: Work) -> dict[str, Any]:
@@ -59,7 +83,7 @@ def test_a_job_sees_its_own_folders_and_writes_only_onwards(name: str) -> None:
 def test_only_the_de_identifier_can_ask_vault_and_nobody_the_api_server(name: str) -> None:
     spec = pod(WORKS[name])
     tokens = [volume["projected"] for volume in spec["volumes"] if "projected" in volume]
-    assert bool(tokens) == (name in {"plan", "work"})
+    assert bool(tokens) == (name in {"plan", "work", "holdout-plan", "holdout-work", "split"})
     assert all(one["sources"][0]["serviceAccountToken"]["audience"] == "rr-vault" for one in tokens)
     assert spec["serviceAccountName"] == ACCOUNTS[name]
     assert spec["automountServiceAccountToken"] is False
@@ -78,7 +102,10 @@ def test_a_job_is_restricted_and_ends(name: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["image"] == IMAGE
-    assert job["spec"]["activeDeadlineSeconds"] == (7200 if name == "work" else 3600), "an hour for each turn"
+    assert job["spec"]["activeDeadlineSeconds"] == {
+        **dict.fromkeys(("work", "holdout-work"), 7200),
+        "evaluate": 4200,
+    }.get(name, 3600), "an hour for each turn"
 
 
 def test_the_steps_of_the_de_identifier_read_landing_as_a_landing_and_name_the_plan() -> None:
@@ -92,6 +119,113 @@ def test_the_steps_of_the_de_identifier_read_landing_as_a_landing_and_name_the_p
     ]
 
 
+def test_no_account_of_a_project_mounts_the_hold_out_and_none_of_the_hold_outs_a_warehouse_or_inbox() -> None:
+    for name, work in WORKS.items():
+        theirs = {mount.claim for mount in work.mounts}
+        assert ("holdout" in theirs) == (name in HOLDOUT)
+        assert (work.account in {"holdout", "deid-holdout", "evaluate"}) == (name in HOLDOUT)
+        assert name not in HOLDOUT or not theirs & {"warehouse-demo", "inbox", "linked-demo"}
+    assert not {work.account for name, work in WORKS.items() if name.startswith("holdout")} & {"holdout"}
+
+
+def test_the_hold_out_is_split_by_one_account_and_de_identified_by_another_in_its_own_storage() -> None:
+    assert WORKS["split"].command == (
+        "readingroom", "holdout", "split", "--landing", "/landing", "--holdout", "/holdout", "--vault", "--centre-file",
+        "/holdout/centres", "--share", "20", "--deid-receipt", "/receipts/deid-demo.jsonl", "--confirm",
+    )  # fmt: skip
+    first = cli_jobs.split_work(20, (), "stamp", IMAGE)
+    assert first.command[-2:] == ("--nothing-released", "--confirm")
+    assert sees(first) == {("landing", WRITE), ("holdout", WRITE)}
+    beginning = ("readingroom", "deid", "/holdout/landing", "/holdout/warehouse", "--landing", "--project", "holdout")
+    for name in ("holdout-plan", "holdout-work", "holdout-finish"):
+        assert WORKS[name].command[: len(beginning)] == beginning
+        assert WORKS[name].command[WORKS[name].command.index("--staging") + 1] == "/holdout/receipts/deid-holdout"
+    assert WORKS["holdout-finish"].command[-2:] == ("--receipt", "/holdout/receipts/deid-holdout.jsonl")
+    assert WORKS["check"].command[2:] == ("check", "/cuts", "--holdout", "/holdout", "--cleared", "/cleared")
+
+
+def test_a_submission_runs_beside_with_images_alone_as_another_user_and_ends_with_ours() -> None:
+    spec = pod(WORKS["evaluate"])
+    (stranger,) = spec["initContainers"]
+    (ours,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    seen = {
+        mount["mountPath"]: (mount.get("readOnly", False), mount.get("subPath")) for mount in stranger["volumeMounts"]
+    }
+    assert seen == {"/cases": (True, None), "/scratch": (False, None), "/images": (True, "warehouse/images")}
+    (image_mount,) = (mount for mount in stranger["volumeMounts"] if mount["mountPath"] == "/images")
+    assert volumes[image_mount["name"]]["persistentVolumeClaim"] == {"claimName": "holdout"}
+    assert volumes["room"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1024Mi"}
+    shared = {mount["name"] for mount in stranger["volumeMounts"]} & {mount["name"] for mount in ours["volumeMounts"]}
+    assert shared == {"cases", "room"}
+    assert next(mount for mount in ours["volumeMounts"] if mount["name"] == "room")["readOnly"] is True
+    assert stranger["restartPolicy"] == "Always", "it ends with ours"
+    assert {**ours["securityContext"], "runAsUser": 10002, "runAsGroup": 10002} == stranger["securityContext"]
+    assert stranger["resources"]["limits"]["memory"] == "5120Mi"
+    assert "env" not in stranger
+    assert spec.get("shareProcessNamespace", False) is False
+    assert not any("projected" in volume for volume in volumes.values())
+    assert WORKS["evaluate"].command[-2:] == ("--beside", "/room")
+
+
+def test_no_flow_leads_to_or_from_a_run_on_the_hold_out() -> None:
+    assert not [flow for flow in settings.flows() if "evaluate" in str(flow)]
+
+
+def test_an_evaluation_is_another_job_for_another_submission_plan_or_hold_out(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Work] = []
+    monkeypatch.setattr(cli_jobs, "_run", ran.append)
+    monkeypatch.setattr(cli_jobs, "_services", lambda: IMAGE)
+    monkeypatch.setattr(cli_jobs, "_decided", lambda _: home)
+    words = ["evaluate", "net", "--project", "demo", "--plan", "nccid-status"]
+    assert isinstance(CliRunner().invoke(cli_jobs.job, words).exception, WrongSetUp)
+    folder, manifest = home / "volumes/submissions/demo/net", home / "volumes/holdout/warehouse/manifest.jsonl"
+    folder.mkdir(parents=True)
+    manifest.parent.mkdir(parents=True)
+    for change in (folder / "predict.py", manifest, None):
+        if change:
+            change.write_text("x")
+        done = CliRunner().invoke(cli_jobs.job, words)
+        assert done.exit_code == 0
+        assert f"/evaluated/demo/{ran[-1].stamp[:12]}/report.html" in done.output
+    assert len({work.name for work in ran}) == 2, "the same asked again is the same Job"
+    for wrong in (["evaluate", "../net", *words[2:]], [*words[:-1], "../x"]):
+        assert CliRunner().invoke(cli_jobs.job, wrong).exit_code == 2
+
+
+def test_the_plan_of_the_hold_out_is_read_in_its_own_storage(home: Path) -> None:
+    file = cli_jobs.places.volume("holdout") / "receipts" / "deid-holdout" / "plan.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(PLAN))
+    assert cli_jobs.planned("holdout") == PLAN
+
+
+def test_a_split_is_told_what_projects_were_given_and_which_centres_are_held_out(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Work] = []
+    monkeypatch.setattr(cli_jobs, "_run", ran.append)
+    monkeypatch.setattr(cli_jobs, "_services", lambda: IMAGE)
+    monkeypatch.setattr(cli_jobs, "deid_steps", lambda *_: [])
+    asked = CliRunner()
+    without = asked.invoke(cli_jobs.job, ["holdout"])
+    assert isinstance(without.exception, WrongSetUp)
+    for name, file in (("holdout", "centres"), ("receipts", "deid-demo.jsonl"), ("receipts", "ingest-ABC.jsonl")):
+        (home / "volumes" / name).mkdir(parents=True, exist_ok=True)
+        (home / "volumes" / name / file).write_text("")
+    assert asked.invoke(cli_jobs.job, ["holdout", "--nothing-released"]).exit_code == 2
+    assert asked.invoke(cli_jobs.job, ["holdout", "--share", "5"]).exit_code == 0
+    assert ran[0].command[-5:] == ("--share", "5", "--deid-receipt", "/receipts/deid-demo.jsonl", "--confirm")
+    (home / "volumes/receipts/deid-demo.jsonl").unlink()
+    assert asked.invoke(cli_jobs.job, ["holdout"]).exit_code == 2, "at the first split it must be said"
+    assert asked.invoke(cli_jobs.job, ["holdout", "--nothing-released"]).exit_code == 0
+    (home / "volumes/holdout/holdout-ledger.json").write_text("{}")
+    assert asked.invoke(cli_jobs.job, ["holdout"]).exit_code == 0
+    assert len({work.name for work in ran}) == 2
+
+
 def test_shards_are_an_indexed_job_of_so_many_workers_and_a_refusal_ends_its_shard_alone() -> None:
     found = {name: manifest(work)["spec"] for name, work in WORKS.items()}
     asked = ("completionMode", "completions", "parallelism", "backoffLimitPerIndex")
@@ -99,8 +233,8 @@ def test_shards_are_an_indexed_job_of_so_many_workers_and_a_refusal_ends_its_sha
     assert "backoffLimit" not in found["work"], "counted over all shards it would end the Job"
     for name, spec in found.items():
         (rule,) = spec["podFailurePolicy"]["rules"]
-        assert rule["action"] == ("FailIndex" if name == "work" else "FailJob")
-        assert name == "work" or not set(asked) & set(spec)
+        assert rule["action"] == ("FailIndex" if name.endswith("work") else "FailJob")
+        assert name.endswith("work") or not set(asked) & set(spec)
     (_, few, _) = steps(workers=8)
     assert manifest(few)["spec"]["parallelism"] == 3
 
@@ -148,7 +282,8 @@ def test_how_many_work_at_a_time_is_policy(tmp_path: Path) -> None:
 
 def test_folders_are_shared_up_to_landing_and_a_projects_own_from_there() -> None:
     assert claims(["two", "one"]) == [
-        "inbox", "landing", "receipts", "opt-outs",
+        "inbox", "spool", "landing", "receipts", "opt-outs", "holdout", "cleared",
+        "submissions", "evaluated",
         "warehouse-one", "cuts-one", "linked-one", "warehouse-two", "cuts-two", "linked-two",
     ]  # fmt: skip
 

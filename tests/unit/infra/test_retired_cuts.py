@@ -1,4 +1,4 @@
-"""A cut that was taken back: `platform up` refuses to mount it, admission is told of none, the runtime forgets its bytes."""
+"""A cut taken back, or not cleared of the hold-out, is not mounted: `platform up` refuses, admission is told of none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from infra import places
 from infra.node import images as node_images
 from infra.programs import host, project
+from readingroom.adapters.holdout_files import clear
 from readingroom.domain.errors import Refused, WrongSetUp
 from tests.unit.hub.grants import ADA, CUT, DIGEST, document
 
@@ -80,3 +81,26 @@ def test_a_record_that_cannot_be_read_lets_nothing_open(grant: Path, text: str) 
     (places.volume("cuts-demo") / "retired.json").write_text(text)
     with pytest.raises(WrongSetUp, match="nobody knows"):
         project.Places.read(grant)
+
+
+def test_where_a_hold_out_is_kept_apart_only_a_cleared_cut_is_mounted(grant: Path, tmp_path: Path) -> None:
+    done: list[tuple[str, ...]] = node_images.done  # type: ignore[attr-defined]  # of the fixture
+    mark = places.volume("landing") / ".split.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+    with pytest.raises(Refused, match="is not cleared of it") as found:
+        project.prepare(grant)
+    assert "holdout-check --project demo" in str(found.value)
+    assert not any(words[0] == "folders" for words in done)
+    assert (admitted(grant)["cut"], ADA in admitted(grant)["handles"]) == ("", True)
+    project.prepare(write(tmp_path, members=[]))
+
+    clear(places.volume("cleared"), OTHER)
+    with pytest.raises(Refused):
+        project.prepare(write(tmp_path))
+    clear(places.volume("cleared"), DIGEST)
+    clear(places.volume("cleared"), DIGEST)
+    project.prepare(grant)
+    assert admitted(grant)["cut"] == CUT
+    retire(DIGEST)
+    assert admitted(grant)["cut"] == "", "cleared, and taken back since"

@@ -102,6 +102,8 @@ class TestWhatIsWanted:
         assert [(each.path, each.document["type"], each.fixed) for each in keys] == [
             ("rr-pseudonym/keys/lung-ct", "hmac", True),
             ("rr-envelope/keys/lung-ct-data", "aes256-gcm96", True),
+            ("rr-pseudonym/keys/holdout", "hmac", True),
+            ("rr-envelope/keys/holdout-data", "aes256-gcm96", True),
         ]
         assert all(not each.document["exportable"] and not each.document["allow_plaintext_backup"] for each in keys)
 

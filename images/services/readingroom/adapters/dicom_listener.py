@@ -1,4 +1,4 @@
-"""C-STORE and C-ECHO over TLS, by pynetdicom. The only module that imports it.
+"""C-STORE and C-ECHO over TLS, by pynetdicom; `dicom_caller` is the other module that imports it, and bounds peers alike.
 
 It opens no data set: bytes go from the wire into the spool as they come, behind a file meta that says what the association
 negotiated. PS3.15 section B.9 (TLS 1.2 or later, both sides with a certificate), PS3.8 (refusing an association), PS3.4
@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
@@ -45,7 +45,7 @@ from readingroom.adapters.dicom.prescan import is_read
 from readingroom.adapters.spool import Arriving, Exhausted, Incoming, SpoolFolder
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.errors import ReadingRoomError, Refused, TryAgain, WrongSetUp
-from readingroom.domain.peers import Caller, Peers
+from readingroom.domain.peers import Caller, Limits, Peers
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all allowed by BCP 195
@@ -98,8 +98,13 @@ class Listener:
     """Listens from `start` to `stop`. `peers` is asked for each association, so who is taken off the list is out at once."""
 
     def __init__(
-        self, spool: SpoolFolder, peers: Callable[[], Peers], credentials: Credentials, say: Callable[[str], None]
+        self,
+        spool: SpoolFolder,
+        peers: Callable[[], Peers],
+        credentials: Credentials | None,
+        say: Callable[[str], None],
     ) -> None:
+        """Without credentials in plain DICOM: for the archive of a site, on the site's own network."""
         self.spool, self.peers, self.credentials, self.say = spool, peers, credentials, say
         self.limits = spool.limits
         self._lock = threading.Lock()
@@ -110,7 +115,8 @@ class Listener:
 
     def start(self, address: str, port: int) -> int:
         """Begins, and says on which port. Raises `WrongSetUp` when the credentials or the address are off."""
-        self.credentials.context()
+        if self.credentials:
+            self.credentials.context()
         warnings.simplefilter("ignore")  # pydicom's hold what peers sent
         entity = ApplicationEntity(ae_title=self.peers().ae_title)
         entity.require_called_aet = True
@@ -179,7 +185,7 @@ class _Server(ThreadedAssociationServer):
     def __init__(self, listener: Listener, entity: ApplicationEntity, address: tuple[str, int]) -> None:
         self.listener = listener
         self._free = threading.BoundedSemaphore(2 * listener.limits.associations)
-        handlers: Any = [(evt.EVT_C_STORE, _stored)]
+        handlers: Any = [(evt.EVT_C_STORE, stored)]
         super().__init__(entity, address, entity.ae_title, contexts(), None, handlers, _Connection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -193,7 +199,11 @@ class _Server(ThreadedAssociationServer):
         """TLS, then the association, until its end: the place is free again whatever happens."""
         try:
             request.settimeout(HANDSHAKE_SECONDS)
-            secured = self.listener.credentials.context().wrap_socket(request, server_side=True)
+            if not request.recv(1, socket.MSG_PEEK):  # hung up without a word, as a kubelet that asks whether we listen
+                self.shutdown_request(request)
+                return
+            credentials = self.listener.credentials
+            secured = credentials.context().wrap_socket(request, server_side=True) if credentials else request
             self.finish_request(secured, client_address)
         except (OSError, ValueError, ReadingRoomError) as error:
             self.listener.refused(f"a connection, no TLS as required ({type(error).__name__})")
@@ -223,12 +233,13 @@ class _Association(Association):
         server = cast("_Server", connection.server)
         super().__init__(connection.ae, MODE_ACCEPTOR)
         self.listener, self.arriving = server.listener, cast("Arriving | None", None)
+        self.limits = self.listener.limits
         self._entered = cast("str | None", None)
-        self.secured = cast("ssl.SSLSocket", connection.request)
-        self.deadline = time.monotonic() + self.listener.limits.association_seconds
+        self.secured = cast("socket.socket", connection.request)
+        self.deadline = time.monotonic() + self.limits.association_seconds
         self._server, self.name, self.dul.daemon = server, f"AcceptorThread-{id(self)}", True
-        self.acse, self.dimse = _Acse(self), _Dimse(self)
-        self.set_socket(_Socket(self, client_socket=self.secured))
+        self.acse, self.dimse = _Acse(self), BoundedDimse(self)
+        self.set_socket(BoundedSocket(self, client_socket=self.secured))
         self.acceptor.maximum_length = self.ae.maximum_pdu_size
         self.acceptor.ae_title = server.ae_title
         self.acceptor.address_info = connection.local
@@ -244,7 +255,7 @@ class _Association(Association):
         """Finds out whose association it is, and a place for it. Raises `Refused`, `TryAgain`, `WrongSetUp` or `OSError`."""
         request = cast("A_ASSOCIATE", self.requestor.primitive)
         title, where = str(request.calling_ae_title).strip(), cast("AddressInformation", self.requestor.address_info)
-        certificate = self.secured.getpeercert(binary_form=True) or b""
+        certificate = (isinstance(self.secured, ssl.SSLSocket) and self.secured.getpeercert(binary_form=True)) or b""
         peer = self.listener.peers().called_by(
             Caller(
                 ae_title=title,
@@ -289,7 +300,21 @@ class _Association(Association):
             self.listener.say(f"{name}: {arriving.kept} objects came, {arriving.refused} refused")
 
 
-class _Socket(AssociationSocket):
+class Bounded(Protocol):
+    """What an association of either side knows of its bounds."""
+
+    limits: Limits
+    arriving: Arriving | None
+    secured: socket.socket
+    deadline: float  # of a clock that never goes back
+
+    @property
+    def accepted_contexts(self) -> list[PresentationContext]:
+        """As the library's own."""
+        ...
+
+
+class BoundedSocket(AssociationSocket):
     """Reads no PDU that is too large, and waits for none longer than one may take."""
 
     def recv(self, nr_bytes: int) -> bytearray:
@@ -297,8 +322,8 @@ class _Socket(AssociationSocket):
 
         The head of a PDU that is too large comes out as that of no known type: the library answers that with A-ABORT.
         """
-        association = cast("_Association", self.assoc)
-        limits, link = association.listener.limits, association.secured
+        association = cast("Bounded", self.assoc)
+        limits, link = association.limits, association.secured
         until = min(time.monotonic() + limits.idle_seconds, association.deadline)
         read, at = bytearray(nr_bytes), 0
         while at < nr_bytes:
@@ -316,9 +341,9 @@ class _Socket(AssociationSocket):
 
     def send(self, bytestream: bytes) -> None:
         """As long as receiving may take."""
-        association = cast("_Association", self.assoc)
+        association = cast("Bounded", self.assoc)
         with suppress(OSError):
-            association.secured.settimeout(association.listener.limits.idle_seconds)
+            association.secured.settimeout(association.limits.idle_seconds)
         super().send(bytestream)
 
 
@@ -345,32 +370,44 @@ class _Acse(ACSE):
         cast("_Association", self.assoc).listener.refused(f"an association, {why}")
 
 
-class _Dimse(DIMSEServiceProvider):
+class BoundedDimse(DIMSEServiceProvider):
     """Puts data sets into the spool as they come, and keeps one message at a time."""
+
+    def crowded(self) -> bool:
+        """Whether the next message may not begin yet."""
+        return self.msg_queue.qsize() > 0
+
+    def give_up(self) -> None:
+        """The association is aborted."""
+        self.dul.event_queue.put("Evt19")
+
+    def data_set(self, message: DIMSEMessage) -> DataSet:
+        """Where the data set of a message goes."""
+        return DataSet(message, cast("Bounded", self.assoc))
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Part of a message. A peer that sends the next before the answer to the last but one, a command without end or
         more than an association may hold is aborted.
         """
         if self.message is None:
-            if self.msg_queue.qsize():
-                self.dul.event_queue.put("Evt19")
+            if self.crowded():
+                self.give_up()
                 return
             self.message = DIMSEMessage()
-            self.message.data_set = _DataSet(self.message, cast("_Association", self.assoc))
+            self.message.data_set = self.data_set(self.message)
         try:
             commands = sum(len(data) for _, data in primitive.presentation_data_value_list if data[0] & 1)
             if self.message.encoded_command_set.tell() + commands > LARGEST_COMMAND:
                 raise Exhausted
             super().receive_primitive(primitive)
         except Exhausted:
-            self.dul.event_queue.put("Evt19")
+            self.give_up()
 
 
-class _DataSet(BytesIO):
+class DataSet(BytesIO):
     """The data set of a message on its way into the spool; of a message that stores nothing it goes nowhere."""
 
-    def __init__(self, message: DIMSEMessage, association: _Association) -> None:
+    def __init__(self, message: DIMSEMessage, association: Bounded) -> None:
         super().__init__()
         self._message, self._association = message, association
         self._stores: bool | None = None
@@ -378,15 +415,18 @@ class _DataSet(BytesIO):
 
     def write(self, piece: Any) -> int:
         """See `BytesIO`."""
-        arriving = cast("Arriving", self._association.arriving)
         if self._stores is None:
             self._stores = type(self._message).__name__ == "C_STORE_RQ"
-            self.incoming = self._begin(arriving) if self._stores else None
+            self.incoming = self._begin(cast("Arriving", self._association.arriving)) if self._stores else None
         if self.incoming is None:
-            arriving.count(len(piece))
+            self.of_another(piece)
         else:
             self.incoming.write(piece)
         return len(piece)
+
+    def of_another(self, piece: bytes) -> None:
+        """Part of a message that stores nothing."""
+        cast("Arriving", self._association.arriving).count(len(piece))
 
     def _begin(self, arriving: Arriving) -> Incoming | None:
         """None where the context was not accepted: the library ends the association then."""
@@ -403,10 +443,10 @@ class _DataSet(BytesIO):
         return incoming
 
 
-def _stored(event: evt.Event) -> Dataset:
+def stored(event: evt.Event) -> Dataset:
     """Success is said only of what is on the disk."""
     data_set = cast("C_STORE", event.request).DataSet
-    incoming = data_set.incoming if isinstance(data_set, _DataSet) else None
+    incoming = data_set.incoming if isinstance(data_set, DataSet) else None
     status = Dataset()
     status.Status = 0xC000  # cannot understand: no data set
     if incoming is not None:

@@ -6,6 +6,7 @@ else, so it tells of nobody who is hold-out; where there is a mark, `deid` reads
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from readingroom.adapters.door_files import receipt_lines
-from readingroom.adapters.durable import alone, show, sync
+from readingroom.adapters.durable import alone, show, sync, write_new
 from readingroom.adapters.landing import CLINICAL, INSTANCES, MAKING, RECORD, LandingFolder, batch_of
 from readingroom.adapters.originals import LandingOriginals, forget
 from readingroom.adapters.tree import Tree
 from readingroom.application.ingest import SCHEMA as BATCH_SCHEMA
 from readingroom.application.ingest import batch_id
 from readingroom.application.ports_deid import Inputs, Resolved
+from readingroom.contract import HOLDOUT_LEDGER, SPLIT_MARK, clearance_file
 from readingroom.domain.deid.outcome import Outcome
 from readingroom.domain.door import CENTRE, Answer
 from readingroom.domain.errors import Refused, TryAgain, WrongSetUp
@@ -30,9 +32,10 @@ from readingroom.domain.holdout import Ledger, Side, SplitKey, ledger_from
 from readingroom.domain.ids import HOLDOUT, ProjectId
 from readingroom.domain.opt_out import Names
 
-MARK: Final = ".split.json"
+MARK: Final = SPLIT_MARK
+LEDGER: Final = HOLDOUT_LEDGER
+CLEARANCE: Final = "readingroom/clearance/v1"
 MARK_SCHEMA: Final = "readingroom/split/v1"
-LEDGER: Final = "holdout-ledger.json"
 LANDING: Final = "landing"
 APART: Final = "apart"
 _LONGEST: Final = 1 << 20  # bytes of a centre file
@@ -242,6 +245,16 @@ def released_in(receipts: Iterable[Path]) -> frozenset[str]:
             if line["outcome"] == Outcome.RELEASED:
                 found.add(match[1])
     return frozenset(found)
+
+
+def clear(folder: Path, digest: str) -> None:
+    """Says of a cut that it was compared. The same again changes nothing."""
+    content = json.dumps({"schema": CLEARANCE, "digest": digest}).encode("ascii") + b"\n"
+    try:
+        with contextlib.suppress(FileExistsError):
+            write_new(folder / clearance_file(digest), content, 0o444)
+    except OSError as error:
+        raise _off("the clearance", f"it cannot be written ({type(error).__name__})", "see to space") from error
 
 
 def centres_in(path: Path) -> frozenset[str]:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -44,7 +44,7 @@ _NAME: Final = re.compile(r"([0-9a-f]{64})\.(?:dcm|json)")
 class InboxFolder:
     """See the port `Inbox`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each but the first by its name, and rarely)
         self,
         tree: Tree,
         *,
@@ -53,14 +53,15 @@ class InboxFolder:
         files: Sequence[str] | None = None,
         told: Callable[[str], Told] = told_by,
         key: bytes | None = None,
+        pool: Pool | None = None,
     ) -> None:
         """Without the rules of the clinical table, no file is a clinical record; without `files`, all below the folder count.
 
-        Without `key`, tokens are of this run alone.
+        Without `key`, tokens are of this run alone. A `pool` of the caller's, with this key, outlives the look.
         """
         self._tree, self._jobs, self._clinical, self._told = tree, jobs, clinical, told
         self._names = tree.files() if files is None else files
-        self._key = key or secrets.token_bytes(32)
+        self._key, self._pool = key or secrets.token_bytes(32), pool
 
     def __len__(self) -> int:
         return len(self._names)
@@ -69,7 +70,7 @@ class InboxFolder:
         """See the port `Inbox`."""
         unread: list[Seen] = []
         setup = {"key": self._key.hex(), "clinical": self._clinical.document if self._clinical else None}
-        with Pool(DOOR, setup, jobs=self._jobs) as pool:
+        with nullcontext(self._pool) if self._pool else Pool(DOOR, setup, jobs=self._jobs) as pool:
             for answer in pool.run(self._calls(unread)):
                 yield from unread
                 unread.clear()

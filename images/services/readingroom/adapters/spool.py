@@ -43,7 +43,7 @@ class SpoolFolder:
     """See the port `Spool`; and where the listener puts what comes."""
 
     def __init__(self, folder: Path, limits: Limits, *, jobs: int) -> None:
-        self._folder, self._jobs, self.limits = folder, jobs, limits
+        self.folder, self._jobs, self.limits = folder, jobs, limits
         self._used, self._lock = 0, threading.Lock()
         self.changed = threading.Event()  # an association is over
 
@@ -55,32 +55,32 @@ class SpoolFolder:
         """
         busy = TryAgain(
             what="the spool",
-            which=self._folder.name,
+            which=self.folder.name,
             why="another process receives into it",
             next_step="end that one, or give another folder",
         )
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self._folder, error) from error
-        with alone(self._folder, busy):
+            raise _unwritable(self.folder, error) from error
+        with alone(self.folder, busy):
             self._put_in_order()
             yield
 
     def begin(self, centre: str, now: datetime) -> Arriving:
         """A place for the objects of a new association. Raises `OSError` where there is none."""
         name = f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
-        folder = self._folder / centre / f"{_PENDING}{name}"
+        folder = self.folder / centre / f"{_PENDING}{name}"
         folder.mkdir(parents=True)
         sync(folder.parent)
-        sync(self._folder)
+        sync(self.folder)
         return Arriving(self, folder)
 
     def finished(self) -> Sequence[Association]:
         """See the port."""
         found = [
             Association(name=path.name, centre=path.parent.name)
-            for path in self._folder.glob("[!.]*/[!.]*")
+            for path in self.folder.glob("[!.]*/[!.]*")
             if path.is_dir()
         ]
         return sorted(found, key=lambda each: each.name)
@@ -88,12 +88,12 @@ class SpoolFolder:
     @contextmanager
     def inbox(self, association: Association) -> Iterator[AssociationInbox]:
         """See the port."""
-        with Tree(self._folder / association.centre / association.name) as tree:
+        with Tree(self.folder / association.centre / association.name) as tree:
             yield AssociationInbox(tree, jobs=self._jobs)
 
     def done(self, association: Association) -> None:
         """See the port. The name goes first, whole."""
-        folder = self._folder / association.centre / association.name
+        folder = self.folder / association.centre / association.name
         gone = folder.with_name(f"{_GONE}{association.name}")
         size = _size(folder)
         try:
@@ -101,7 +101,7 @@ class SpoolFolder:
             sync(gone.parent)
             shutil.rmtree(gone)
         except OSError as error:
-            raise _unwritable(self._folder, error) from error
+            raise _unwritable(self.folder, error) from error
         self.take(-size)
 
     def take(self, size: int) -> None:
@@ -113,14 +113,14 @@ class SpoolFolder:
 
     def _put_in_order(self) -> None:
         try:
-            for folder in self._folder.glob("[!.]*/.*"):
+            for folder in self.folder.glob("[!.]*/.*"):
                 if folder.name.startswith(_GONE):
                     shutil.rmtree(folder)
                 else:
                     finish(folder)
-            self._used = _size(self._folder)
+            self._used = _size(self.folder)
         except OSError as error:
-            raise _unwritable(self._folder, error) from error
+            raise _unwritable(self.folder, error) from error
 
 
 class Arriving:

@@ -18,6 +18,7 @@ from readingroom.domain.deid.keys import KEY_BYTES
 from readingroom.domain.errors import Refused, WrongSetUp
 from readingroom.domain.opt_out import Names, joined
 
+SPLIT_INPUT: Final = b"rr/holdout/v1/split"  # what Vault authenticates to make the split's key
 SCHEMA: Final = "readingroom/holdout-ledger/v1"
 _DRAWS: Final = 1 << 64
 

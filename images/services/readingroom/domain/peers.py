@@ -62,6 +62,17 @@ class Peers:
                 return peer
         raise _refused("no peer has this AE title")
 
+    def centre_of(self, fingerprint: str, address: str) -> str:
+        """Whose centre sends, known by its certificate alone; where addresses are said of it, by these too. Raises `Refused`.
+
+        What one certificate may send must be one centre's.
+        """
+        known = [peer for peer in self.peers if fingerprint in peer.fingerprints]
+        centres = {peer.centre for peer in known if not peer.addresses or address in peer.addresses}
+        if len(centres) != 1:
+            raise _refused("it is no peer's" if not centres else "its certificate is that of two centres")
+        return centres.pop()
+
 
 def _check_proved(peer: Peer, caller: Caller) -> None:
     """What a peer is said to have, the caller must have. Saying nothing of a peer matches nobody."""

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from readingroom.contract import ACCOUNT_CONFIGURE_VAULT, PROJECT_ID, RESERVED_PROJECTS, VAULT_AUTH, VAULT_PSEUDONYM
+from readingroom.contract import (
+    ACCOUNT_CONFIGURE_VAULT,
+    HOLDOUT,
+    PROJECT_ID,
+    RESERVED_PROJECTS,
+    VAULT_AUTH,
+    VAULT_PSEUDONYM,
+)
 from readingroom.domain.errors import WrongSetUp
 from readingroom.domain.vault_documents import (
     PROJECT,
@@ -71,12 +78,20 @@ def wanted(definition: Definition, projects: Iterable[Project]) -> Wanted:
         *policies(definition, open_ids),
         *(role(definition, name, open_ids, project) for name, project in _each(definition.roles, open_ids)),
         *(certificate(definition, name, project) for name, project in _each(definition.certificates, open_ids)),
+        *_of_holdout(definition),
     ]
     settings = [setting for setting in settings if setting.path not in own_paths()]
     seeds = {render(path, project): dict(definition.seeds[path]) for path, project in _each(definition.seeds, open_ids)}
     gone = [setting.path for setting in _of_projects(definition, shut_ids)]
     check_apart([*(setting.path for setting in settings), *gone, *own_paths()])
     return Wanted(settings=settings, seeds=seeds, gone=gone)
+
+
+def _of_holdout(definition: Definition) -> Sequence[Setting]:
+    """The hold-out's own keys, and a login for its de-identifier such as each project's has."""
+    if f"deid-{PROJECT}" not in definition.roles:
+        return []
+    return [*keys(HOLDOUT), policy(definition, "deid", HOLDOUT), role(definition, f"deid-{PROJECT}", (), HOLDOUT)]
 
 
 def bootstrap(definition: Definition, issuer: Issuer, audit_files: Mapping[str, str]) -> Sequence[Setting]:

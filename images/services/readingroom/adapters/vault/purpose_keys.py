@@ -12,8 +12,9 @@ from typing import Final
 
 from readingroom.adapters.vault.wire import refused
 from readingroom.application.ports_vault import Vault
-from readingroom.contract import PURPOSES, VAULT_PSEUDONYM
+from readingroom.contract import HOLDOUT, PURPOSES, VAULT_PSEUDONYM
 from readingroom.domain.deid.keys import KEY_BYTES, KEY_VERSION, PurposeKeys, purpose_input
+from readingroom.domain.holdout import SPLIT_INPUT
 
 _PREFIX: Final = f"vault:v{KEY_VERSION}:"
 
@@ -26,11 +27,16 @@ def role(project: str) -> str:
 def draw(vault: Vault, project: str) -> PurposeKeys:
     """The keys. Raises `VaultUnavailable` while Vault is away, `VaultRefused` for anything but five keys of version 1."""
     path = f"{VAULT_PSEUDONYM}/hmac/{project}/sha2-256"
-    return PurposeKeys({purpose: _drawn(vault, path, purpose) for purpose in PURPOSES})
+    return PurposeKeys({purpose: _drawn(vault, path, purpose_input(purpose)) for purpose in PURPOSES})
 
 
-def _drawn(vault: Vault, path: str, purpose: str) -> bytes:
-    sent = base64.b64encode(purpose_input(purpose)).decode("ascii")
+def draw_split(vault: Vault) -> bytes:
+    """The key of the hold-out's split, which the role `holdout` may draw and no other. Raises as `draw` does."""
+    return _drawn(vault, f"{VAULT_PSEUDONYM}/hmac/{HOLDOUT}/sha2-256", SPLIT_INPUT)
+
+
+def _drawn(vault: Vault, path: str, authenticated: bytes) -> bytes:
+    sent = base64.b64encode(authenticated).decode("ascii")
     answer = str(vault.write(path, {"input": sent, "key_version": str(KEY_VERSION)}).get("hmac", ""))
     if not answer.startswith(_PREFIX):
         raise refused(path, "the answer is no HMAC of version 1")

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -37,6 +37,7 @@ from readingroom.entrypoints.cli.opt_outs import opt_outs_in, opt_outs_option
 from readingroom.entrypoints.cli.progress import progress
 
 VAULT_ATTEMPT = 5.0
+T = TypeVar("T")
 _SHEETS = ("receipt", "explain", "clinical_report")
 
 
@@ -209,9 +210,14 @@ def keys_given(project: ProjectId, given: dict[str, Any]) -> PurposeKeys:
         raise click.UsageError("give either --key-file FILE or --vault")
     if given["key_file"]:
         return deid_wiring.keys_from_file(given["key_file"])
-    patience = Patience(seconds=given["vault_wait"], say=_say, now=time.monotonic, sleep=time.sleep)
-    wire = Wire(timing=Timing(budget=min(VAULT_ATTEMPT, given["vault_wait"] + 1.0)))
-    return wait_for_vault(lambda: drawn(project, wire), patience)
+    return from_vault(lambda wire: drawn(project, wire), given["vault_wait"])
+
+
+def from_vault(draw_by: Callable[[Wire], T], seconds: int) -> T:
+    """What is drawn from Vault, waited for so long while it is away."""
+    patience = Patience(seconds=seconds, say=_say, now=time.monotonic, sleep=time.sleep)
+    wire = Wire(timing=Timing(budget=min(VAULT_ATTEMPT, seconds + 1.0)))
+    return wait_for_vault(lambda: draw_by(wire), patience)
 
 
 def drawn(project: ProjectId, wire: Wire, token_file: Path | None = None) -> PurposeKeys:

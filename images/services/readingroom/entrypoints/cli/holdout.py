@@ -11,12 +11,18 @@ from typing import Any
 import click
 
 from readingroom.adapters.clinical_policy import clinical_policy
-from readingroom.adapters.holdout_files import SplitFolders, centres_in, released_in
+from readingroom.adapters.cuts import RECORD, read_record
+from readingroom.adapters.holdout_files import SplitFolders, centres_in, clear, released_in
 from readingroom.adapters.pixel_marks import PixelMarks
+from readingroom.adapters.vault.purpose_keys import draw_split
+from readingroom.adapters.vault.session import VaultSession
+from readingroom.adapters.vault.wire import Wire
 from readingroom.application.check_holdout import check_holdout
 from readingroom.application.split_holdout import Done, split_holdout
+from readingroom.contract import ACCOUNT_HOLDOUT
 from readingroom.domain.holdout import Rule, Side, SplitKey
 from readingroom.entrypoints import deid_wiring, settings
+from readingroom.entrypoints.cli.deid import from_vault
 from readingroom.entrypoints.cli.project import json_option
 
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -31,7 +37,9 @@ def holdout() -> None:
 @holdout.command("split")
 @click.option("--landing", type=_folder, required=True, help="Landing of ingest, which projects read.")
 @click.option("--holdout", "storage", type=_folder, required=True, help="The hold-out's own storage; identified.")
-@click.option("--key-file", type=_file, required=True, help="32 random bytes: the split's key, always the same.")
+@click.option("--key-file", type=_file, help="32 random bytes: the split's key, always the same.")
+@click.option("--vault", is_flag=True, help="Take the key from Vault, under the account of the hold-out.")
+@click.option("--vault-wait", type=click.IntRange(0), default=600, hidden=True)
 @click.option("--centre-file", type=_file, required=True, help="Centres wholly held out: one code a line, or empty.")
 @click.option(
     "--share",
@@ -66,7 +74,7 @@ def split(landing: Path, storage: Path, share: int, confirm: bool, as_json: bool
     _check_places(landing, storage, given)
     if given["receipts"] and given["nothing_released"]:
         raise click.UsageError("give either --deid-receipt or --nothing-released")
-    key = SplitKey(deid_wiring.secret_in(given["key_file"]))
+    key = SplitKey(_secret(given))
     rule = Rule(key=key, share=share, centres=centres_in(given["centre_file"]))
     told = given["receipts"] or given["nothing_released"]
     policy, jobs = clinical_policy(settings.policies_folder()), len(os.sched_getaffinity(0))
@@ -83,19 +91,36 @@ def split(landing: Path, storage: Path, share: int, confirm: bool, as_json: bool
 @holdout.command("check")
 @click.argument("cut", metavar="CUT_DIR", type=_folder)
 @click.option("--holdout", "storage", type=_folder, required=True, help="The hold-out's own storage; identified.")
+@click.option("--cleared", type=_folder, help="Where it is said that nothing met: `platform up` asks there.")
 @json_option
-def check(cut: Path, storage: Path, as_json: bool) -> None:
+def check(cut: Path, storage: Path, cleared: Path | None, as_json: bool) -> None:
     """Compare the images of a cut with the hold-out: status 3 if any has the stored pixels of one there.
 
     CUT_DIR is OUT of `cohort cut`. Run it where both may be seen, before a grant names the cut; the project hears nothing.
     Originals and what was released of them are compared, by exact bytes; images of one grey only are not.
     """
     marks = PixelMarks(secrets.token_bytes(32), jobs=len(os.sched_getaffinity(0)))
+    before = read_record(cut / RECORD).digest if cleared else ""
     found = check_holdout(marks.of_holdout(storage), marks.of_cut(cut))
+    if cleared and before == read_record(cut / RECORD).digest:  # else somebody cut anew meanwhile
+        clear(cleared, before)
     if as_json:
         click.echo(json.dumps({"holdout": found.holdout, "cut": found.cut, "met": 0}))
         return
     click.echo(f"{found.cut} different images of the cut, {found.holdout} of the hold-out: none is in both")
+
+
+def _secret(given: dict[str, Any]) -> bytes:
+    if bool(given["key_file"]) == given["vault"]:
+        raise click.UsageError("give either --key-file FILE or --vault")
+    if given["key_file"]:
+        return deid_wiring.secret_in(given["key_file"])
+
+    def drawn(wire: Wire) -> bytes:
+        with VaultSession(ACCOUNT_HOLDOUT, wire=wire) as session:
+            return draw_split(session)
+
+    return from_vault(drawn, given["vault_wait"])
 
 
 def _check_places(landing: Path, storage: Path, given: dict[str, Any]) -> None:
@@ -104,7 +129,7 @@ def _check_places(landing: Path, storage: Path, given: dict[str, Any]) -> None:
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise click.UsageError("--landing and --holdout must lie apart")
     for name in ("key_file", "centre_file"):
-        if given[name].resolve().is_relative_to(here):
+        if given[name] and given[name].resolve().is_relative_to(here):
             raise click.UsageError(f"--{name.replace('_', '-')} is a secret and must lie outside --landing")
     if any(receipt.resolve().is_relative_to(there) for receipt in given["receipts"]):
         raise click.UsageError(
