@@ -2,31 +2,33 @@
 
 Speed is instances for each second of processor time, start-up taken off (a pass over one file is measured, too): on a
 machine that others share, the clock would measure them. Leaks are looked for in every byte and name that a tool wrote,
-by the answer key of our synthetic tree; a tool without output for a file leaks nothing of it and keeps nothing of it.
+by the answer key of our synthetic tree, with the scorer of `readingroom score`; a tool without output for a file leaks
+nothing of it and keeps nothing of it.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import shutil
 import tempfile
-import warnings
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
 
+from readingroom.adapters.dicom.scored import Written, images_in
+from readingroom.application.score_outputs import score_outputs
+from readingroom.domain.synth.key import Entry
 from readingroom.domain.synth.plans import COMPACT
+from readingroom.domain.synth.score import Score
 from tests.bench.figures import table
+from tests.bench.iod import Inputs, Validity
 from tests.bench.peers import Tool, tools
 from tests.dicom_factory import CR_CLASS, US_CLASS, DataSet, ct, part10, slice_pixels
-from tests.unit.synth.trees import ALONE, Haystack, Line, content, forms, make
+from tests.unit.deid.test_corpus import FILES
+from tests.unit.synth.trees import make
 
 ROOT = "1.2.826.0.1.3680043.8.498"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -70,19 +72,6 @@ class Speed:
     by_clock: float  # instances for each second, start-up included
     peak: int
     written: int
-
-
-@dataclass
-class Score:
-    """A tool on the synthetic tree: what was left of what must go, by class; what is there of what must stay."""
-
-    left: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    kept: Counter[bool] = field(default_factory=Counter)  # of CT and MR images, of others
-    promised: Counter[bool] = field(default_factory=Counter)
-    pixels: int = 0
-    images: int = 0
-    written: int = 0
 
 
 def _ct(number: int) -> bytes:
@@ -133,23 +122,34 @@ KINDS: Mapping[str, tuple[int, Callable[[int], bytes]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A tool on the synthetic tree, and the IOD errors that it added there and to the files of pydicom."""
+
+    score: Score
+    synthetic: Validity
+    real: Validity
+
+
 def contest(rounds: int) -> tuple[str, list[list[str]]]:
-    """All tools over all kinds, then over the synthetic tree: the tables as text, and every speed as a row."""
-    able, absent = tools()
+    """The tools as shipped over all kinds; all over the synthetic tree: the tables as text, and every speed as a row."""
+    shipped, prepared, absent = tools()
     speeds: dict[tuple[str, str], Speed] = {}
     with _room() as work:
-        for kind, (number, make_one) in KINDS.items():
+        for kind, (number, make_one) in KINDS.items() if rounds else ():
             one, many = work / "one", work / "many"
             for folder, count in ((one, 1), (many, number)):
                 folder.mkdir()
                 for place in range(count):
                     (folder / f"{place:05d}.dcm").write_bytes(make_one(place))
-            for tool in able:
+            for tool in shipped:
                 speeds[tool.name, kind] = _speed(tool, one, many, work, rounds)
             shutil.rmtree(one)
             shutil.rmtree(many)
+        able = [*shipped, *prepared]
         scores = _scores(able, work)
-    lines = [speed_table(able, speeds), "", score_table(able, scores), "", class_table(able, scores)]
+    lines = [speed_table(shipped, speeds), ""] if rounds else []
+    lines += [score_table(able, scores), "", class_table(able, scores)]
     lines += [f"not measured: {name}: {why}" for name, why in absent.items()]
     rows = [
         [tool, kind, f"{s.rate:.1f}", f"{s.by_clock:.1f}", str(s.peak), str(s.written)]
@@ -172,7 +172,7 @@ def _pass(tool: Tool, source: Path, work: Path) -> tuple[float, float, int, int]
     target.mkdir()
     own.mkdir()
     cost = tool.run(source, target, own)
-    written = len(outputs(target))
+    written = len(images_in(target))
     shutil.rmtree(target)
     shutil.rmtree(own)
     return cost.cpu, cost.seconds, cost.peak, written
@@ -189,102 +189,48 @@ def _speed(tool: Tool, one: Path, many: Path, work: Path, rounds: int) -> Speed:
     )
 
 
-def outputs(folder: Path) -> list[Path]:
-    """The images that a tool wrote."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.read_bytes()[128:132] == b"DICM"]
-
-
-def _scores(able: list[Tool], work: Path) -> dict[str, Score]:
+def _scores(able: list[Tool], work: Path) -> dict[str, Scored]:
     made = make(work / "tree", patients=PATIENTS, seed=SEED, design=COMPACT)
-    flat = work / "flat"  # one folder, because one of the tools looks no deeper
+    flat, real = work / "flat", work / "real"  # one folder each, because one of the tools looks no deeper
     flat.mkdir()
+    real.mkdir()
     names = {}
     for number, path in enumerate(made.files()):
         if path.read_bytes()[128:132] == b"DICM":  # no other tool takes clinical records
             names[path.relative_to(made.identified).as_posix()] = name = f"{number:05d}-{path.name}"
             path.rename(flat / name)
-    key = [{**line, "file": names[line["file"]]} for line in made.key if line["file"] in names]
+    for number, path in enumerate(FILES):
+        if path.read_bytes()[128:132] == b"DICM":
+            shutil.copy(path, real / f"{number:05d}.dcm")
+    key = [
+        Entry.from_document({**line, "file": names[line["file"]], "was": names.get(line["was"], line["was"])})
+        for line in made.key
+        if line["file"] in names
+    ]
+    inputs, real_inputs = Inputs(flat), Inputs(real)
     found = {}
     for tool in able:
-        target, own = work / "to", work / "own"
-        target.mkdir()
-        own.mkdir()
-        tool.run(flat, target, own)
-        found[tool.name] = score(key, flat, target)
+        with _filled(tool, flat, work) as target:
+            score = score_outputs(key, Written(target, flat, None))
+            synthetic = inputs.validity_of(target)
+        with _filled(tool, real, work) as target:
+            found[tool.name] = Scored(score, synthetic, real_inputs.validity_of(target))
+    return found
+
+
+@contextmanager
+def _filled(tool: Tool, source: Path, work: Path) -> Iterator[Path]:
+    """What a tool wrote, gone afterwards. One that ends badly is judged by what it wrote until then."""
+    target, own = work / "to", work / "own"
+    target.mkdir()
+    own.mkdir()
+    try:
+        with suppress(AssertionError):
+            tool.run(source, target, own)
+        yield target
+    finally:
         shutil.rmtree(target)
         shutil.rmtree(own)
-    return found
-
-
-def score(key: list[Line], source: Path, target: Path) -> Score:
-    """What the key says of a folder that a tool filled from `source`."""
-    written = outputs(target)
-    found = Score(written=len(written))
-    by_pixels = {pixels: path for path in written if (pixels := _pixels(path))}
-    bytes_of_all = b"\n".join(
-        str(path.relative_to(target)).encode() + b"\n" + content(path) for path in written
-    ).lower()
-    whole, went, stayed, objected = Haystack(bytes_of_all), [], [], set()
-    for line in key:
-        if line["must"] in {"held", "rejected", "same", "pixels-hidden"} or line.get("encoding") == "nibbles":
-            objected.add(line["file"])
-        if line["must"] in {"removed", "uid-changed", "pixels-hidden", "date-shifted"} and not _short(line):
-            went.append(line)
-        elif line["must"] == "kept":
-            stayed.append(line)
-    twins = {line["file"]: by_pixels.get(_pixels(source / line["file"])) for line in (*went, *stayed)}
-    for line in went:
-        found.asked[line["class"]] += 1
-        found.left[line["class"]] += _is_left(line, whole, twins[line["file"]])
-    stayed = [line for line in stayed if line["file"] not in objected]
-    for line in stayed:
-        sliced = _value(source / line["file"], "00080060") in {"CT", "MR"}
-        found.promised[sliced] += 1
-        found.kept[sliced] += line["was"] in (_value(twins[line["file"]], line["where"]) or "")
-    clean = {line["file"] for line in key if line["fault"] == "patient name" and line["file"] not in objected}
-    wanted = {pixels for file in clean if (pixels := _pixels(source / file))}
-    found.images, found.pixels = len(wanted), len(wanted & by_pixels.keys())
-    return found
-
-
-def _short(line: Line) -> bool:
-    """Numbers that chance makes somewhere among all bytes are counted for no tool."""
-    return line.get("encoding") == "uint32-le" or (
-        line["was"].isdigit() and len(line["was"]) < ALONE and line["must"] == "removed"
-    )
-
-
-def _is_left(line: Line, whole: Haystack, twin: Path | None) -> bool:
-    match line["must"]:
-        case "pixels-hidden":
-            return twin is not None
-        case "date-shifted":
-            return _value(twin, line["where"]) == line["was"]
-        case _:
-            return any(form in whole for form in forms(line))
-
-
-def _read(path: Path) -> Dataset | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return pydicom.dcmread(path)
-        except Exception:  # noqa: BLE001 (the edge to what others wrote: unreadable is no twin)
-            return None
-
-
-def _pixels(path: Path) -> str:
-    """What tells an image by its samples alone; nothing for none."""
-    image = _read(path)
-    data = image.get_item(0x7FE00010) if image is not None else None
-    return hashlib.sha256(bytes(data.value)).hexdigest() if data is not None and data.value else ""
-
-
-def _value(path: Path | None, where: str) -> str | None:
-    image = _read(path) if path else None
-    element = image.get_item(int(where, 16)) if image is not None and "[" not in where else None
-    value = element.value if element is not None else None
-    return value.decode("utf-8", "replace").strip(" \0") if isinstance(value, bytes) else None
 
 
 def speed_table(able: list[Tool], speeds: Mapping[tuple[str, str], Speed]) -> str:
@@ -309,46 +255,37 @@ def speed_table(able: list[Tool], speeds: Mapping[tuple[str, str], Speed]) -> st
     return table(["files", "tool", "instances/s/core", "ours / it", "by the clock", "peak MiB", "written"], rows)
 
 
-def score_table(able: list[Tool], scores: Mapping[str, Score]) -> str:
-    """A line for each tool: classes of which nothing was left, things left, fields and samples kept."""
+def score_table(able: list[Tool], scores: Mapping[str, Scored]) -> str:
+    """A line for each tool: what was left, what stayed, what should not have come out, and what became invalid."""
     rows = []
     for tool in able:
-        each = scores[tool.name]
-        withstood = sum(not each.left[kind] for kind in each.asked)
+        each, score = scores[tool.name], scores[tool.name].score
         rows.append(
             [
                 f"{tool.name} {tool.version}",
-                f"{withstood}/{len(each.asked)}",
-                f"{each.left.total()}/{each.asked.total()}",
-                *(f"{each.kept[sliced]}/{each.promised[sliced]}" for sliced in (True, False)),
-                f"{each.pixels}/{each.images}",
-                str(each.written),
+                f"{score.withstood}/{len(score.asked)}",
+                f"{score.left.total()}/{score.asked.total()}",
+                *(f"{share.found}/{share.of}" for share in score.fields.values()),
+                *(f"{share.found}/{share.of}" for share in (score.samples, score.refused, score.sent_again)),
+                str(each.synthetic),
+                str(each.real),
+                str(score.outputs),
             ]
         )
-    return table(
-        [
-            "tool",
-            "classes withstood",
-            "left of what must go",
-            "fields kept, CT and MR",
-            "films",
-            "pixels identical",
-            "written",
-        ],
-        rows,
-    )
+    head = ["tool", "classes withstood", "left of what must go", "fields kept, CT and MR", "others", "samples identical",
+            "released unseen", "written twice", "IOD errors added", "of pydicom's", "written"]  # fmt: skip
+    return table(head, rows)
 
 
-def class_table(able: list[Tool], scores: Mapping[str, Score]) -> str:
+def class_table(able: list[Tool], scores: Mapping[str, Scored]) -> str:
     """What was left, class by class."""
-    by_class: defaultdict[str, list[str]] = defaultdict(list)
-    for tool in able:
-        for kind in sorted(scores[tool.name].asked):
-            by_class[kind].append(str(scores[tool.name].left[kind]))
-    asked = scores[able[0].name].asked
+    asked = scores[able[0].name].score.asked
     return table(
         ["left of", "asked", *(tool.name for tool in able)],
-        [[kind, str(asked[kind]), *row] for kind, row in by_class.items()],
+        [
+            [kind, str(asked[kind]), *(str(scores[tool.name].score.left[kind]) for tool in able)]
+            for kind in sorted(asked)
+        ],
     )
 
 

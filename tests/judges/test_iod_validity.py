@@ -105,7 +105,7 @@ def test_a_file_of_pydicom_is_as_valid_as_it_was(path: Any) -> None:
 
 
 def test_a_synthetic_series_is_as_valid_as_it_was() -> None:
-    """A file of every second series; `python -m tests.bench --only iod` judges every file."""
+    """A file of every second series; `python -m tests.bench --only scores` judges every file."""
     named = {str(path.relative_to(made().identified)): path for path in made().files() if path.suffix == ".dcm"}
     series = {at(path, "0020000E"): path for name, path in named.items() if name not in broken(made())}
     judgements = 0

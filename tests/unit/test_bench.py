@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.contest import score
 from tests.bench.data import Run, report
 from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
+from tests.bench.iod import Inputs
 from tests.bench.shards import report as in_shards
-from tests.dicom_factory import ct, part10
+from tests.dicom_factory import ct, part10, slice_pixels
 
 STARTS = [
     *(Start("ours", 1, n, seconds, stages={"running": 0.5, "usable": seconds}) for n, seconds in enumerate((4, 2, 3))),
@@ -93,42 +93,17 @@ def test_two_workers_are_compared_with_one_step_by_step() -> None:
     assert rows[3] == ["together", "12.00", "7.00", "1.71"]
 
 
-def key_of(name: str) -> list[dict[str, str]]:
-    def line(kind: str, fault: str, where: str, was: str, must: str) -> dict[str, str]:
-        return {"file": name, "class": kind, "fault": fault, "where": where, "was": was, "must": must}
-
-    return [
-        line("own", "patient name", "00100010", "Featherstone^Barnaby", "removed"),
-        line("own", "private", "00091001", "Zzyzx-Quennell", "removed"),
-        line("time", "study date", "00080020", "20200403", "date-shifted"),
-        line("time", "a day alone", "00100030", "19511224", "removed"),
-        line("utility", "technique", "00080070", "SIEMENS", "kept"),
-        line("utility", "technique", "00180015", "CHEST", "kept"),
-    ]
-
-
-def test_a_tool_that_copies_leaks_and_keeps_all_and_one_that_writes_nothing_neither(tmp_path: Path) -> None:
-    source, copied, nothing = (tmp_path / name for name in ("source", "copied", "nothing"))
-    for folder in (source, copied, nothing):
-        folder.mkdir()
-    (source / "a.dcm").write_bytes(part10(ct(x00091001=("LO", "Zzyzx-Quennell"))))
-    (copied / "b.dcm").write_bytes((source / "a.dcm").read_bytes())
-    found = score(key_of("a.dcm"), source, copied)
-    assert found.asked == {"own": 2, "time": 1}, "a short number, which chance makes, is asked of no tool"
-    assert found.left == found.asked
-    assert (found.kept, found.promised, found.pixels, found.images) == ({True: 2}, {True: 2}, 1, 1)
-    found = score(key_of("a.dcm"), source, nothing)
-    assert found.left.total() == 0
-    assert (found.kept.total(), found.promised, found.pixels, found.images) == (0, {True: 2}, 0, 1)
-
-
-def test_a_tool_is_given_what_it_took_off_and_what_it_lost(tmp_path: Path) -> None:
+def test_what_a_tool_broke_is_counted_by_the_error(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     target.mkdir()
-    (source / "a.dcm").write_bytes(part10(ct(x00091001=("LO", "Zzyzx-Quennell"))))
-    halfway = ct(x00100010=("PN", "Featherstone^Barnaby"), x00080020=("DA", "20191101"), x00180015=None)
-    (target / "b.dcm").write_bytes(part10(halfway))
-    found = score(key_of("a.dcm"), source, target)
-    assert found.left == {"own": 1, "time": 0}
-    assert found.kept == {True: 1}
+    for number in (1, 2, 3):
+        (source / f"{number}.dcm").write_bytes(part10(ct(slice_pixels(seed=number))))
+    (target / "same.dcm").write_bytes((source / "1.dcm").read_bytes())
+    broken = ct(slice_pixels(seed=2), x00281053=None, x00200052=None)
+    (target / "broken.dcm").write_bytes(part10(broken))
+    (target / "strange.dcm").write_bytes(part10(ct(slice_pixels(seed=9))))
+    found = Inputs(source).validity_of(target)
+    assert (found.outputs, found.worse) == (2, 1)
+    assert found.added >= 2
+    assert str(found) == f"{found.added} in 1/2"

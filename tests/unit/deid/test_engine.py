@@ -351,6 +351,12 @@ def test_a_patient_without_a_name_is_still_one() -> None:
     assert str(found.PatientName) == found.PatientID
 
 
+@pytest.mark.parametrize("name", ["", "Featherstone^Barnaby"])
+def test_a_name_under_a_wrong_vr_gets_its_stand_in(name: str) -> None:
+    found = run(make.part10(make.ct(x00100010=("LO", name)))).dataset
+    assert str(found.PatientName) == found.PatientID
+
+
 def test_what_follows_is_counted() -> None:
     assert run(make.part10(make.ct(), trailing=b"Featherstone")).answer["actions"]["cut-trailing"] == 1
     assert "cut-trailing" not in run(make.part10(make.ct())).answer["actions"]

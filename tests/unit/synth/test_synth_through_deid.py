@@ -257,3 +257,19 @@ def test_the_door_answers_for_every_file_of_a_centre(tmp_path: Path, centre: str
     counted = json.loads(result.stdout)
     assert counted["received"]["new"] > 10
     assert set(counted["rejected"]) <= {"not-dicom", "truncated"}
+
+
+def test_the_scorer_finds_nothing_left_and_every_input_answered(tmp_path: Path) -> None:
+    work = Path(_folder.name)
+    done()
+    given = ("score", work / "out", "--key", made().root / "key.jsonl", "--receipt", work / "receipt.jsonl")
+    result = run(*given, "--json")
+    assert result.returncode == 0, result.stderr
+    score = json.loads(result.stdout)
+    assert sum(each["left"] for each in score["leaks"].values()) == 0
+    assert sum(each["asked"] for each in score["leaks"].values()) > 2000
+    assert score["accounted"] == {"asked": len(made().files()), "answered": len(made().files())}
+    assert score["to_be_refused"]["released"] == 0 < score["to_be_refused"]["asked"]
+    assert score["sent_again"]["written_twice"] == 0 < score["sent_again"]["asked"]
+    kept = score["fields_kept"]["CT and MR"]
+    assert kept["kept"] > 0.6 * kept["asked"]

@@ -6,21 +6,36 @@ import functools
 import json
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from readingroom.adapters.dicom.scored import Haystack, content
 from readingroom.adapters.dicom.synthetic import Part10
 from readingroom.adapters.synthetic_tree import tree_at
 from readingroom.application.synthesise import Order, synthesise
 from readingroom.domain.synth.plans import Design, Rates
+from readingroom.domain.synth.score import ALONE
+
+__all__ = [
+    "ALONE",
+    "Haystack",
+    "Line",
+    "Made",
+    "at",
+    "broken",
+    "bytes_of",
+    "content",
+    "forms",
+    "in_json",
+    "made",
+    "make",
+    "opened",
+]
 
 OFTEN = Rates(
     two_centres=200,
@@ -51,8 +66,6 @@ TINY = Design(
 )
 PATIENTS = 45
 SEED = 7
-ALONE = 10  # digits of a number that no chance makes: a shorter one is looked for in its patient's files
-SIX = 6  # bytes of the shortest text of the key
 Line = dict[str, Any]
 
 
@@ -91,16 +104,6 @@ def made() -> Made:
     return make(Path(_folder.name) / "out")
 
 
-def content(path: Path) -> bytes:
-    """A file's bytes, inflated where they are deflated."""
-    data = path.read_bytes()
-    if path.suffix == ".json" or DeflatedExplicitVRLittleEndian.encode() not in data[:1000]:
-        return data
-    engine = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    at = 144 + int.from_bytes(data[140:144], "little")
-    return data[:at] + engine.decompress(data[at:]) + engine.unused_data
-
-
 def bytes_of(line: Line) -> bytes:
     """What to look for."""
     encoding = line.get("encoding", "utf-8")
@@ -112,20 +115,6 @@ def forms(line: Line) -> Iterator[bytes]:
     yield bytes_of(line).lower() if line.get("encoding") != "nibbles" else line["was"].lower().encode()
     yield line["was"].lower().encode()
     yield line["was"].lower().encode("utf-16-le")
-
-
-class Haystack:
-    """Bytes in which many texts are looked for: first by six bytes of each, then whole."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        padded = np.frombuffer(data + bytes(SIX), dtype=np.uint8).astype(np.int64)
-        self._beginnings = np.unique(sum(padded[step : len(data) + step] << 8 * step for step in range(SIX)))
-
-    def __contains__(self, text: bytes) -> bool:
-        beginning = int.from_bytes(text[:SIX], "little")
-        place = int(np.searchsorted(self._beginnings, beginning))
-        return place < len(self._beginnings) and self._beginnings[place] == beginning and text in self._data
 
 
 @functools.lru_cache(maxsize=8)

@@ -95,7 +95,8 @@ def _complete(written: list[Written], rules: Mapping[int, Rule]) -> bool:
 def _one(element: Element, rule: Rule, context: Context, decided: Decided, place: str) -> tuple[Written | None, str]:
     vr = element.vr if element.vr in rule.vrs else rule.vrs[0]
     if element.vr not in rule.vrs and (element.vr != "UN" or context.swapped or element.items is not None):
-        return _instead(element, rule, vr), "another VR than the dictionary's"
+        new = _instead(element, rule, vr) if element.value or element.items else None
+        return new, "another VR than the dictionary's"
     if rule.do is Do.EMPTY:
         return Written(element.tag, vr), "rule"
     if rule.do in {Do.RECURSE, Do.CODE}:

@@ -27,9 +27,7 @@ REGIONS: Final = frozenset({0x00081032, 0x00082218, 0x00321064, 0x00400008})  # 
 SLOPE: Final = 0x00281053
 INTERCEPT: Final = 0x00281052
 BODY_PARTS: Final = "body-parts"  # the vocabulary of what a header may name
-LEAST_BONE: Final = (
-    0.12  # † of what is denser than air, in a slice of a head: 0.19 in a real one, 0.02 to 0.08 in trunks
-)
+LEAST_BONE: Final = 0.12  # † of what is denser than air: 0.19 in a real head, 0.02 to 0.08 in trunks
 MOST_STROKES: Final = {False: 20, True: 8}  # † that still count as silence; fewer where there is a reason to look
 
 

@@ -6,7 +6,7 @@ plans       files as values, not yet bytes             key        the answer key
 modalities  what each kind of image says of itself     hiding     the table of places where identifiers hide
 studies     the files of one study                     objects    documents and structures made from a study
 facts       what gives a patient away, in all spellings drawing    letters and bits put over a picture (letters)
-packing     how archives compress, and what they leave there
+packing     how archives compress, what they leave there  score      what a key says of a tool's outputs
 clinical    the record beside the images, and its dirt uploads    the tree of one patient, incidents included
 
 Nobody here is real. Every file says so: Synthetic Data (0008,001C) is YES. `data.md` section 13.

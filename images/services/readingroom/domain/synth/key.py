@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+ENCODINGS: Final = frozenset({"utf-8", "utf-16-le", "uint32-le", "nibbles"})
 
 
 class Must(StrEnum):
@@ -87,3 +89,18 @@ class Entry:
             "must": self.must.value,
             **more,
         }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Entry:
+        """A line of the key. Raises `KeyError`, `ValueError` or `TypeError` for what is none."""
+        texts = {name: document[name] for name in ("file", "fault", "was")}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise TypeError
+        more = {
+            name: document[name] for name in ("patient", "scope", "encoding", "becomes", "reason") if name in document
+        }
+        where, kind, must = document["where"], Class(document["class"]), Must(document["must"])
+        texts["was"].encode("utf-8")  # half a character is none
+        if more.get("encoding", "utf-8") not in ENCODINGS:
+            raise ValueError
+        return cls(kind=kind, where=where, must=must, **texts, **more)
