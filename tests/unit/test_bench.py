@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.bench.contest import score
 from tests.bench.data import Run, report
 from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
 from tests.bench.shards import report as in_shards
+from tests.bench.text import main as planted
 from tests.dicom_factory import ct, part10
 
 STARTS = [
@@ -132,3 +134,14 @@ def test_a_tool_is_given_what_it_took_off_and_what_it_lost(tmp_path: Path) -> No
     found = score(key_of("a.dcm"), source, target)
     assert found.left == {"own": 1, "time": 0}
     assert found.kept == {True: 1}
+
+
+def test_planted_text_is_counted_once_and_none_of_the_real_pictures_is_held_without_it() -> None:
+    said = CliRunner().invoke(planted, ["--planted", "6"]).output
+    tables = [part.splitlines() for part in said.strip().split("\n\n")]
+    assert [lines[0] for lines in tables] == ["CT", "MR", "films"]
+    for lines in tables:
+        rows = [[int(cell) for cell in line.split()[-4:]] for line in lines[2:-1]]
+        assert sum(planted for planted, *_ in rows) == 6
+        assert all(max(chains, strokes) <= either <= planted for planted, chains, strokes, either in rows)
+        assert lines[-1].startswith("held as they are: none")
