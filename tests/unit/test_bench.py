@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.bench.data import Run, report
 from tests.bench.figures import Start, nearest_rank, ratio, ratio_lines, spawn_table, stage_table, table, times
 from tests.bench.iod import Inputs
 from tests.bench.shards import report as in_shards
+from tests.bench.text import main as planted
 from tests.dicom_factory import ct, part10, slice_pixels
 
 STARTS = [
@@ -107,3 +109,14 @@ def test_what_a_tool_broke_is_counted_by_the_error(tmp_path: Path) -> None:
     assert (found.outputs, found.worse) == (2, 1)
     assert found.added >= 2
     assert str(found) == f"{found.added} in 1/2"
+
+
+def test_planted_text_is_counted_once_and_none_of_the_real_pictures_is_held_without_it() -> None:
+    said = CliRunner().invoke(planted, ["--planted", "6"]).output
+    tables = [part.splitlines() for part in said.strip().split("\n\n")]
+    assert [lines[0] for lines in tables] == ["CT", "MR", "films"]
+    for lines in tables:
+        rows = [[int(cell) for cell in line.split()[-4:]] for line in lines[2:-1]]
+        assert sum(planted for planted, *_ in rows) == 6
+        assert all(max(chains, strokes) <= either <= planted for planted, chains, strokes, either in rows)
+        assert lines[-1].startswith("held as they are: none")

@@ -53,6 +53,8 @@ def test_reasons_are_exactly_what_code_gives() -> None:
         ("profiles/ct.yaml", "version: 1", "version: 1\nkeep_on_error: true", "ct.yaml"),
         ("profiles/ct.yaml", "do: keep, values: [CT]", "do: keep, values: [CT], unless: x", "ct.yaml"),
         ("profiles/ct.yaml", "text_gate: suspect", "text_gate: never", "text_gate"),
+        ("profiles/xr.yaml", "text_gate: always", "text_gate: suspect", "no looks"),
+        ("profiles/ct.yaml", "rows: [3, 3, 0]", "rows: [3, 3]", "rows"),
         ("profiles/ct.yaml", "KVP: {do: keep, range: [0, 500]", "KVP: {do: keep", "range is missing"),
         ("profiles/ct.yaml", "KVP:", "KVPP:", "KVPP"),
         ("profiles/ct.yaml", "  KVP: {", "  PatientAddress: {do: keep, values: [x], why: research}\n  KVP: {", "LO"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readingroom.adapters.dicom.pixels import _share
+from readingroom.adapters.dicom.strokes import _share
 from readingroom.adapters.dicom.verify import SHORTEST_IN_PIXELS, _may_hold_text
 from readingroom.domain.deid.keys import Pseudonyms, PurposeKeys
 

@@ -107,6 +107,8 @@ class PolicyFiles:
         for key in ("accept", "options", "text_gate", "faces"):
             if key not in merged:
                 off(name, f"neither it nor its parents say {key}")
+        if merged["text_gate"] != "always" and not merged.get("looks"):
+            off(name, "it releases images and says no looks")
         vocabularies: Document = {}
         return {
             "profile": name,
@@ -115,6 +117,7 @@ class PolicyFiles:
             "transfer_syntaxes": sorted(map(self._dictionary.uid_of, merged["accept"]["transfer_syntaxes"])),
             "options": sorted([code, meaning] for code, meaning in merged["options"].items()),
             "text_gate": merged["text_gate"],
+            "looks": merged.get("looks", []),
             "faces": sorted(merged["faces"]),
             "elements": self._elements(name, rules, vocabularies),
             "vocabularies": vocabularies,

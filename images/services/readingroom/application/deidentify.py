@@ -24,7 +24,7 @@ from readingroom.domain.ids import ProjectId
 from readingroom.domain.opt_out import NOBODY, Names, OptOuts, barred, names_from
 
 Progress = Callable[[str, int, int], None]
-ENGINE: Final = "1"  # raised with any change to what comes out of the same input: a bad version's files are found by it
+ENGINE: Final = "2"  # raised with any change to what comes out of the same input: a bad version's files are found by it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Pixels: their shape, whether they are all there, what of their bits is no sample, and how much looks like strokes.
+"""Pixels: their shape, whether they are all there, and what of their bits is no sample.
 
 Native frames are copied byte for byte unless spare bits hold something; encapsulated frames keep their syntax and lose
 what is no sample. What was left out must not matter: a rewritten frame decodes to the same samples, or its file is held.
@@ -6,7 +6,6 @@ what is no sample. What was left out must not matter: a rewritten frame decodes 
 
 from __future__ import annotations
 
-import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -32,8 +31,6 @@ LONGEST_SIDE: Final = 32_768
 LARGEST_FRAME: Final = 256 << 20
 RLE: Final = "1.2.840.10008.1.2.5"
 JPEG2000: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-WIDEST_STROKE: Final = 12  # pixels, and between strokes
-STROKES_IN_ROW: Final = 6  # edges: three strokes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,50 +234,3 @@ def bone_share(samples: Array, slope: float, intercept: float) -> float:
     """How much of what is denser than -300 HU is denser than 300 HU: bone, and whatever is as bright."""
     dense, bone = (int(np.count_nonzero(samples > (limit - intercept) / slope)) for limit in (-300, 300))
     return bone / dense if dense else 0.0
-
-
-def strokes_in(samples: Array) -> int:
-    """How many edges stand in rows (or columns) as those of letters do: under 1 ms a CT slice.
-
-    Letters side by side make a chain of sharp edges, rising and falling in turn, each a few pixels from the last. Counted
-    are edges of chains of three strokes or more. Edges of anatomy are softer, noise is weaker, vessels stand alone: on the
-    real CT and MR images and films at hand the count is nothing, on two letters in any grey that differs it is tens.
-    """
-    low, high = int(samples.min()), int(samples.max())
-    narrow = high - low <= np.iinfo(np.int16).max  # half the memory, twice the speed
-    wide: Array = (samples if samples.dtype.kind == "i" else samples - samples.dtype.type(low)).astype(
-        np.int16 if narrow else np.int32, copy=False
-    )
-    if min(wide.shape) < 2:
-        return 0
-    some = wide[::8, ::8].ravel()
-    least = max(4.0, 0.12 * (_share(some, 0.99) - _share(some, 0.01)))
-    return max(_chained(wide[:, 1:] - wide[:, :-1], 1, least), _chained(wide[1:] - wide[:-1], 0, least))
-
-
-def _share(values: Array, share: float) -> float:
-    """The value below which that share of some values lies, between two of them in proportion: `numpy.percentile`, without
-    its preparations, which cost more than the search.
-    """
-    below, part = divmod(share * (len(values) - 1), 1)
-    places = int(below), min(int(below) + 1, len(values) - 1)
-    low, high = (float(value) for value in np.partition(values, places)[list(places)])
-    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
-
-
-def _chained(steps: Array, axis: int, least: float) -> int:
-    """Edges of chains along one axis. `least` is what a step must be; more, where the image is rough."""
-    height = np.abs(steps)
-    usual = _share(height[::8, ::8].ravel(), 0.9)
-    edges = np.flatnonzero(height >= math.ceil(max(least, 4 * usual)))  # compared as floats, each step would be copied
-    if len(edges) < STROKES_IN_ROW:
-        return 0
-    line, place = np.divmod(edges, steps.shape[1])
-    rising = steps.ravel()[edges] > 0
-    if axis == 0:
-        order = np.lexsort((line, place))
-        line, place, rising = place[order], line[order], rising[order]
-    linked = (np.diff(place) <= WIDEST_STROKE) & (line[1:] == line[:-1]) & (rising[1:] != rising[:-1])
-    turns = np.flatnonzero(np.diff(np.concatenate(([False], linked, [False])).astype(np.int8)))
-    lengths = turns[1::2] - turns[::2] + 1
-    return int(lengths[lengths >= STROKES_IN_ROW].sum())

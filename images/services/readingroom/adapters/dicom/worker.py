@@ -16,10 +16,11 @@ from typing import Any, Final
 from readingroom.adapters.dicom import write
 from readingroom.adapters.dicom.dictionary import REGISTERED
 from readingroom.adapters.dicom.door import names_given
-from readingroom.adapters.dicom.pixels import Shape, bone_share, frames, shape_of, strokes_in, whole_pixels
+from readingroom.adapters.dicom.pixels import Shape, bone_share, frames, shape_of, whole_pixels
 from readingroom.adapters.dicom.prescan import ENCAPSULATED, EXPLICIT, Scan
 from readingroom.adapters.dicom.read import read
 from readingroom.adapters.dicom.source import Source
+from readingroom.adapters.dicom.strokes import letters_in, strokes_in
 from readingroom.adapters.dicom.verify import Expected, verify, with_sets
 from readingroom.domain.clinical.imaged import imaged
 from readingroom.domain.deid import doubt
@@ -168,7 +169,8 @@ class Worker:
         write.write_all(out, head)
         lengths: list[int] = []
         for frame in frames(file.scan, file.pixels, shape):
-            doubt.check_strokes(strokes_in(frame.samples), suspect=suspect)
+            letters = letters_in(frame.samples, file.profile.looks)
+            doubt.check_strokes(strokes_in(frame.samples), letters=letters, suspect=suspect)
             if units:
                 doubt.check_bone(bone_share(frame.samples, *units))
             touched += frame.touched

@@ -1,7 +1,7 @@
 """Which pixels nobody vouches for. A file whose pixels are doubtful is held for a person (`data.md` 7).
 
 Until there is a reader of text, the rule is: an image class that is always read is always held; a CT or MR image is
-released when nothing gives a reason to look and the stroke measure is silent. The header's own flag is a hint in one
+released when nothing gives a reason to look and both measures of strokes are silent. The header's own flag is a hint in one
 direction only: YES holds, NO proves nothing.
 """
 
@@ -91,7 +91,7 @@ def check_bone(share: float) -> None:
         raise FileHeld(Reason.FACES_POSSIBLE)
 
 
-def check_strokes(strokes: int, *, suspect: bool) -> None:
-    """Raises `FileHeld` when the pixels hold what could be letters: that many edges in rows."""
-    if strokes > MOST_STROKES[suspect]:
+def check_strokes(strokes: int, *, letters: bool, suspect: bool) -> None:
+    """Raises `FileHeld` when the pixels hold what could be letters: that many edges in rows, or rows of strokes."""
+    if letters or strokes > MOST_STROKES[suspect]:
         raise FileHeld(Reason.PIXELS_DOUBTFUL)

@@ -44,6 +44,15 @@ class TextGate(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What counts as a stroke, and how many rows of strokes, of ten, count as a word."""
+
+    share: float  # of the picture's range
+    times: float  # what nine of ten places around do at most
+    rows: tuple[int, ...]  # at full size, at half and at a quarter; 0: not looked at
+
+
+@dataclass(frozen=True, kw_only=True)
 class Count:
     """How many values an element may have (VM of PS3.6): `2-2n` is low 2, high None, step 2."""
 
@@ -101,6 +110,7 @@ class Profile:
     transfer_syntaxes: frozenset[str]
     options: tuple[tuple[str, str], ...]  # code of PS3.16 CID 7050, meaning
     text_gate: TextGate
+    looks: tuple[Look, ...]
     elements: Mapping[int, Rule]
     vocabularies: Mapping[str, Vocabulary]
     codes: Mapping[str, Mapping[tuple[str, str], str]]  # list → (value, scheme) → meaning
@@ -150,6 +160,7 @@ def _profile(document: Mapping[str, Any]) -> Profile:
         transfer_syntaxes=frozenset(document["transfer_syntaxes"]),
         options=tuple((code, meaning) for code, meaning in document["options"]),
         text_gate=TextGate(document["text_gate"]),
+        looks=tuple(Look(**{**each, "rows": tuple(each["rows"])}) for each in document["looks"]),
         elements=_rules(document["elements"], lists),
         vocabularies={name: Vocabulary.from_terms(each["terms"]) for name, each in lists.items() if "terms" in each},
         codes={
