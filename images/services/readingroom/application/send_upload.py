@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from readingroom.domain.errors import TryAgain, WrongSetUp
 from readingroom.domain.upload import LARGEST_CHUNK, Answer, Chunk, State, key_of
 
-ATTEMPTS: Final = 5  # of one step, in a row, before the command ends
+ATTEMPTS: Final = 7  # of one step, in a row, before the command ends: a door that starts anew is back within a minute
 LOOKS: Final = 900  # for the receipt
 Wait = Callable[[int], None]  # before another attempt or look; which one, from 1
 _T = TypeVar("_T")
