@@ -365,6 +365,7 @@ class TestLogin:
             "apart": 900,
             "holdout": 300,
             "cut": 900,
+            "door": 900,
             "portal": 900,
             "database": 900,
             "configure": 600,
