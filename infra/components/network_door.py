@@ -67,7 +67,7 @@ def door_pod(args: NetworkDoorArgs) -> ServicePodArgs:
             certificates=[Certificate(role="door", names=(DOOR_HOST, f"{SERVICE_DOOR}.{QUARANTINE}.svc"))],
             image_pull_policy=args.pull_policy,
         ),
-        memory="1Gi",
+        memory="2Gi",  # two children that parse, 512 MiB each, and chunks of uploads
         stamp=json.dumps(astuple(args.senders)),
         pull_policy=args.pull_policy,
     )
