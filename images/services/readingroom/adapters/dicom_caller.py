@@ -25,9 +25,9 @@ from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.presentation import build_context, build_role
 from pynetdicom.transport import T_CONNECT, AddressInformation
 
+from readingroom.adapters import mutual_tls
 from readingroom.adapters.collect_file import Remote, TlsFiles
 from readingroom.adapters.dicom_listener import (
-    CIPHERS,
     HANDSHAKE_SECONDS,
     BoundedDimse,
     BoundedSocket,
@@ -82,20 +82,7 @@ class Kind:
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
     """TLS as at the door. Raises `WrongSetUp` when a file is off."""
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS)
-        context.load_cert_chain(files.certificate, files.key, password="")  # a locked key is an error, no question
-        context.load_verify_locations(files.authority)
-    except (OSError, ValueError) as error:
-        raise WrongSetUp(
-            what="the credentials of the collection",
-            which=f"{files.certificate.name}, {files.key.name}, {files.authority.name}",
-            why=f"they cannot be used ({type(error).__name__})",
-            next_step="give PEM files: a certificate, its key, and the authority of the other side",
-        ) from error
-    return context
+    return mutual_tls.client_context(files.certificate, files.key, files.authority, "the credentials of the collection")
 
 
 class _Link(BoundedSocket):

@@ -42,13 +42,13 @@ from pynetdicom.transport import AddressInformation, AssociationSocket, RequestH
 
 from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.dicom.prescan import is_read
+from readingroom.adapters.mutual_tls import CIPHERS
 from readingroom.adapters.spool import Arriving, Exhausted, Incoming, SpoolFolder
 from readingroom.domain.deid.outcome import Reason
 from readingroom.domain.errors import ReadingRoomError, Refused, TryAgain, WrongSetUp
 from readingroom.domain.peers import Caller, Limits, Peers
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
-CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all allowed by BCP 195
 HANDSHAKE_SECONDS: Final = 10.0
 END_SECONDS: Final = 5.0
 LARGEST_COMMAND: Final = 64 << 10

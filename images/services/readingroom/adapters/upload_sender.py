@@ -9,7 +9,6 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from readingroom.adapters.tree import Tree
@@ -160,23 +159,6 @@ class _Named(http.client.HTTPConnection):
         """TCP, then TLS."""
         super().connect()
         self.sock = self.secured(self.sock)
-
-
-def client_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    """TLS of a hospital: its own certificate, and the one authority it trusts. Raises `WrongSetUp` when a file is off."""
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key, password="")  # a locked key is an error, no question
-        context.load_verify_locations(authority)
-    except (OSError, ValueError) as error:
-        raise WrongSetUp(
-            what="the sender's credentials",
-            which=f"{certificate.name}, {key.name}, {authority.name}",
-            why=f"they cannot be used ({type(error).__name__})",
-            next_step="give PEM files: a certificate, its key, and the authority of the platform",
-        ) from error
-    return context
 
 
 def _gone(error: OSError) -> WrongSetUp:

@@ -54,12 +54,11 @@ class UploadStore:
     def came(self, centre: str, key: str) -> tuple[list[str], Mapping[str, int]]:
         """Of an open upload: the files that are whole, and how many bytes of each other one came."""
         try:
-            names = [path.name for path in self._folder(centre, key).iterdir()]
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._folder(centre, key))}
         except FileNotFoundError:  # it was closed meanwhile
             return [], {}
-        whole = [name for name in names if not name.endswith(PART)]
-        sizes = _sizes(self._folder(centre, key))
-        return sorted(whole), {name: size for name, size in sizes.items() if name not in set(whole)}
+        parts = {name.removesuffix(PART): size for name, size in sizes.items() if name.endswith(PART)}
+        return sorted(name for name in sizes if not name.endswith(PART)), parts
 
     def put(self, centre: str, key: str, chunk: Chunk) -> tuple[Answer, int]:
         """Keeps one chunk; the answer, and how many bytes of the file are there for good. Raises `OSError`."""

@@ -17,11 +17,12 @@ import click
 from readingroom.adapters.clock import SystemClock
 from readingroom.adapters.door_files import counts_by_centre, receipt_of
 from readingroom.adapters.landing import LandingFolder, ReceiptFile
+from readingroom.adapters.mutual_tls import client_context
 from readingroom.adapters.peers_file import peers_in
 from readingroom.adapters.spool import SpoolFolder
 from readingroom.adapters.tree import Tree
 from readingroom.adapters.upload_listener import UploadListener
-from readingroom.adapters.upload_sender import FolderOutbox, HttpsReceiver, client_context
+from readingroom.adapters.upload_sender import FolderOutbox, HttpsReceiver
 from readingroom.adapters.upload_store import UploadStore
 from readingroom.application.receive_associations import Desk, receive_associations
 from readingroom.application.send_upload import outcomes, send_upload
@@ -188,7 +189,7 @@ def send(  # noqa: PLR0913, PLR0917 (one argument for each option)
     Leave the folder as it is meanwhile; clinical records go through `readingroom ingest` only.
     """
     host, port = place("--to", to)
-    context = client_context(certificate, key, authority)
+    context = client_context(certificate, key, authority, "the sender's credentials")
     with Tree(in_dir) as tree, progress("files") as show:
         outbox = FolderOutbox(tree, show)
         if not outbox.sizes():
